@@ -1,0 +1,53 @@
+# Every maximum of the data plane, with its unit and its reason. This file imports nothing.
+#
+# Numbers that an operator may change are settings of the switch or of an account; the ones here are
+# either on the wire or size a fixed structure.
+
+cdef enum:
+    # --- ILPv4 packets, bytes -------------------------------------------------------------------
+    # Largest packet on any link. A Reject with every field full is about 42,000 bytes (RFC 27), the
+    # batch protocol's bin16 ends at 65,535.
+    PACKET_SIZE_MAX = 65_535
+    # `data` of any packet. RFC 27 says 32,767; peers size their buffers for 32,768, so we take that
+    # much and our own senders emit one byte less.
+    DATA_SIZE_MAX = 32_768
+    DATA_SIZE_EMIT_MAX = 32_767
+    # RFC 15: an address has at most 1,023 characters.
+    ADDRESS_SIZE_MAX = 1_023
+    # `message` of a Reject: 8,191 in the ASN.1 of RFC 27, 8,192 in buffers of peers.
+    MESSAGE_SIZE_MAX = 8_192
+    # What we put in our own Rejects: short texts, room for an explanation.
+    MESSAGE_SIZE_EMIT_MAX = 255
+    # Envelope (1 + 3), amount, expiry, condition, address (2 + 3), data (3 + 1): more than any header.
+    PREPARE_OVERHEAD_MAX = 4 + 8 + 17 + 32 + 3 + ADDRESS_SIZE_MAX + 4
+    # A Reject that we build: code, our address, a short message, 16 bytes of F08 data, lengths.
+    REJECT_SIZE_EMIT_MAX = 4 + 3 + 3 + ADDRESS_SIZE_MAX + 3 + MESSAGE_SIZE_EMIT_MAX + 1 + 16
+
+    # --- Addresses ------------------------------------------------------------------------------
+    # Segments of a forwarding prefix. An address can hold 512 of them, real ones have 3 to 8; a prefix
+    # deeper than this is refused when it is inserted, longer destinations match on their first 32.
+    PREFIX_SEGMENTS_MAX = 32
+
+    # --- In flight ------------------------------------------------------------------------------
+    # A request id is slot + generation in 32 bits; 20 bits of slot leave 12 of generation.
+    IN_FLIGHT_SLOT_BITS_MAX = 20
+    # An id that was used is not used again on any link for this long after its Prepare expired, ms.
+    REQUEST_ID_QUIET_MS = 60_000
+    # Longest time that money is held for one packet, ms (RFC 27 leaves it open; all peers cap at 30 s).
+    HOLD_MAX_MS = 30_000
+    # Expiry wheel: one bucket per tick, enough buckets for the longest hold.
+    WHEEL_TICK_MS = 8
+    WHEEL_BUCKETS = 4_096
+
+    # --- Durability -----------------------------------------------------------------------------
+    # A Fulfill whose commit has not finished leaves this long before the incoming Prepare expires, ms:
+    # later it would be worthless to the sender and we would have paid for nothing.
+    FULFILL_RELEASE_MARGIN_MS = 250
+    # A commit older than this is a stalled disk: new Prepares get T00 until it ends, ms.
+    COMMIT_STALL_MS = 1_000
+
+    # --- Links ----------------------------------------------------------------------------------
+    # Bytes waiting on one link. Above it Prepares to that link get T02 and its reading pauses.
+    EGRESS_SIZE_MAX = 4 * 1024 * 1024
+    # Control packets (punts) of one account that wait for control at a time.
+    PUNTS_PER_ACCOUNT_MAX = 1_000
