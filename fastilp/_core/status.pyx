@@ -57,7 +57,7 @@ def table():
     """Return every outcome as `(number, name, code, message)`, in order of precedence."""
     return [
         (i, _table[i].name.decode(), _table[i].code.decode(), _table[i].message.decode())
-        for i in range(STATUS_COUNT)
+        for i in range(<int>STATUS_COUNT)
     ]
 
 

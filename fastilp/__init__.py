@@ -1,0 +1,1 @@
+"""fastilp: an Interledger (ILPv4) connector with a compiled core."""
