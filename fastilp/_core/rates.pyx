@@ -1,0 +1,162 @@
+"""Conversion between assets: integers only, floor, and that in one place.
+
+`rate` of an asset is the value of one standard unit; the ratio of a pair is rate_in / rate_out x (1 - spread) x
+10^(scale_out - scale_in), reduced, numerator and denominator below 2^128. A pair that does not fit is refused when
+it is set, never approximated. May import counter."""
+
+from fractions import Fraction
+
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from fastilp._core.counter cimport counter_from_int, counter_is_zero, ratio_apply, ratio_t
+
+from fastilp.errors import UsageError
+
+
+def _fraction(value, what):
+    if isinstance(value, float):
+        raise UsageError(f"{what} must be exact: use a decimal string, Decimal or Fraction, not a float")
+    try:
+        return Fraction(value)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        raise UsageError(f"{what} {value!r} is not a number") from None
+
+
+@cython.final
+cdef class RateTable:
+    def __init__(self):
+        self._assets = []
+        self._index = {}
+        self._rates = {}
+        self._spread = Fraction(0)
+
+    def __dealloc__(self):
+        free(self._ratios)
+
+    def set_rate(self, asset_code: str, rate):
+        """Value of one standard unit. UsageError: not a positive number, or a pair beyond 128 bits."""
+        value = _fraction(rate, f"rate of {asset_code}")
+        if value <= 0:
+            raise UsageError(f"rate of {asset_code} must be positive, not {rate}")
+        self._refill({**self._rates, asset_code: value}, self._spread)
+
+    def set_rates(self, rates: dict):
+        """Replace all rates at once; assets that are not named lose theirs."""
+        table = RateTable()
+        for code, rate in rates.items():
+            table.set_rate(code, rate)
+        self._refill(table._rates, self._spread)
+
+    def set_spread(self, spread):
+        """Taken from every conversion between different asset codes."""
+        value = _fraction(spread, "spread")
+        if not 0 <= value < 1:
+            raise UsageError(f"spread must be at least 0 and below 1, not {spread}")
+        self._refill(self._rates, value)
+
+    def rates(self):
+        """Asset code -> Fraction."""
+        return dict(self._rates)
+
+    def add_asset(self, code: str, scale: int):
+        """Number of the asset (code, scale), made if it is new."""
+        return self.asset(code, scale)
+
+    def apply(self, asset_in: int, asset_out: int, amount: int):
+        """floor(amount x rate), None without a rate. OverflowError above 2**64 - 1."""
+        cdef uint64_t converted = 0
+        cdef int result = self.convert(asset_in, asset_out, amount, &converted)
+        if result == RATE_OVERFLOW:
+            raise OverflowError("converted amount is above 2**64 - 1")
+        return converted if result == RATE_OK else None
+
+    def _refill(self, rates, spread):
+        cdef uint32_t i, j
+        # Every pair is computed before one is changed: a refused rate changes nothing.
+        for asset_in in self._assets:
+            for asset_out in self._assets:
+                self._ratio(asset_in, asset_out, rates, spread)
+        self._rates, self._spread = rates, spread
+        for i in range(len(self._assets)):
+            for j in range(len(self._assets)):
+                self._fill(i, j, rates, spread)
+
+    cdef uint32_t asset(self, str code, int scale) except? 0xFFFF_FFFF:
+        cdef uint32_t index, other
+        key = (code, scale)
+        if key in self._index:
+            return self._index[key]
+        for known in [*self._assets, key]:
+            self._ratio(key, known, self._rates, self._spread)
+            self._ratio(known, key, self._rates, self._spread)
+        index = len(self._assets)
+        if index == self._capacity:
+            self._grow()
+        self._assets.append(key)
+        self._index[key] = index
+        for other in range(index + 1):
+            self._fill(index, other, self._rates, self._spread)
+            self._fill(other, index, self._rates, self._spread)
+        return index
+
+    cdef _grow(self):
+        cdef uint32_t capacity = self._capacity * 2 if self._capacity else 8
+        cdef uint32_t i, j
+        cdef ratio_t* ratios = <ratio_t*>calloc(<size_t>capacity * capacity, sizeof(ratio_t))
+        if ratios == NULL:
+            raise MemoryError()
+        for i in range(self._capacity):
+            for j in range(self._capacity):
+                ratios[i * capacity + j] = self._ratios[i * self._capacity + j]
+        free(self._ratios)
+        self._ratios = ratios
+        self._capacity = capacity
+
+    cdef _fill(self, uint32_t asset_in, uint32_t asset_out, dict rates, object spread):
+        cdef ratio_t* ratio = &self._ratios[asset_in * self._capacity + asset_out]
+        exact = self._ratio(self._assets[asset_in], self._assets[asset_out], rates, spread)
+        memset(ratio, 0, sizeof(ratio_t))
+        if exact is not None:
+            counter_from_int(&ratio.numerator, exact.numerator)
+            counter_from_int(&ratio.denominator, exact.denominator)
+
+    cdef _ratio(self, tuple asset_in, tuple asset_out, dict rates, object spread):
+        """The pair's exact ratio, None where a rate is missing."""
+        code_in, scale_in = asset_in
+        code_out, scale_out = asset_out
+        exact = Fraction(1)
+        if code_in != code_out:
+            if code_in not in rates or code_out not in rates:
+                return None
+            exact = rates[code_in] / rates[code_out] * (1 - spread)
+        exact *= Fraction(10) ** (scale_out - scale_in)
+        for part, name in ((exact.numerator, "numerator"), (exact.denominator, "denominator")):
+            if part.bit_length() > 128:
+                raise UsageError(
+                    f"rate {code_in}/{scale_in} to {code_out}/{scale_out}: the {name} of the exact ratio has "
+                    f"{len(str(part))} digits, at most 38 are possible; give a rate with fewer digits"
+                )
+        return exact
+
+    cdef int convert(
+        self, uint32_t asset_in, uint32_t asset_out, uint64_t amount, uint64_t* converted
+    ) noexcept nogil:
+        cdef ratio_t* ratio = &self._ratios[asset_in * self._capacity + asset_out]
+        if asset_in == asset_out or amount == 0:
+            converted[0] = amount
+            return RATE_OK
+        if counter_is_zero(&ratio.numerator):
+            return RATE_MISSING
+        return RATE_OVERFLOW if ratio_apply(amount, ratio, converted) else RATE_OK
+
+    cdef uint64_t convertible(self, uint32_t asset_in, uint32_t asset_out) noexcept nogil:
+        cdef ratio_t* ratio = &self._ratios[asset_in * self._capacity + asset_out]
+        cdef ratio_t inverse
+        cdef uint64_t maximum = <uint64_t>-1
+        inverse.numerator = ratio.denominator
+        inverse.denominator = ratio.numerator
+        ratio_apply(<uint64_t>-1, &inverse, &maximum)
+        return maximum

@@ -1,0 +1,94 @@
+# One packet of a batch as a fixed-size record, and the batch. Rows hold offsets, no pointers and no
+# Python objects; stages write their own columns only (docs/data-path.md).
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memset
+
+from fastilp._core.arena cimport Arena, arena_append, arena_free
+
+cdef enum:
+    ROW_NONE = 0xFFFF_FFFF          # no account, no link, no slot
+
+cdef enum RowFlag:
+    ROW_ANSWER = 1                  # came in an answer's place, whatever its type byte says
+    ROW_EGRESS_GIVEN = 2            # an in-process link named the next account
+    ROW_REINJECTED = 4              # control's Prepare in place of a punted one
+    ROW_AMOUNT_TAKEN = 8            # its amount was taken from the sender's amount bucket
+    ROW_PUNT = 16                   # goes to control
+
+
+cdef struct Row:
+    # filled by the link
+    size_t offset                   # of the packet in the batch's arena
+    uint32_t size
+    uint32_t link_in
+    uint32_t request_id
+    uint32_t account_in
+    # parse
+    uint8_t type                    # PACKET_*; 0 = none of them
+    uint8_t status                  # first fault, or the outcome
+    uint8_t flags
+    uint8_t canonical
+    uint32_t packet_size
+    uint32_t content                # Prepare: of the amount; Fulfill: of the fulfillment
+    uint32_t destination
+    uint32_t destination_size
+    uint32_t data
+    uint32_t data_size
+    uint64_t amount
+    int64_t expires_at_ms
+    # match (answers)
+    uint32_t slot
+    # route and convert (Prepares)
+    uint32_t account_out
+    uint64_t amount_out             # of an F08: the maximum
+    int64_t expires_out_ms
+
+
+cdef struct Batch:
+    Row* rows
+    size_t count
+    size_t capacity
+    Arena packets
+
+
+cdef inline Row* batch_append(
+    Batch* batch, uint32_t link_in, uint32_t account_in, uint32_t request_id,
+    const uint8_t* packet, uint32_t size,
+) noexcept nogil:
+    """The new row, or NULL when memory is exhausted."""
+    cdef size_t capacity
+    cdef Row* grown
+    cdef Row* row
+    if batch.count == batch.capacity:
+        capacity = batch.capacity * 2 if batch.capacity else 64
+        grown = <Row*>realloc(batch.rows, capacity * sizeof(Row))
+        if grown == NULL:
+            return NULL
+        batch.rows = grown
+        batch.capacity = capacity
+    row = &batch.rows[batch.count]
+    memset(row, 0, sizeof(Row))
+    row.offset = batch.packets.size
+    if arena_append(&batch.packets, packet, size) < 0:
+        return NULL
+    row.size = size
+    row.link_in = link_in
+    row.account_in = account_in
+    row.account_out = ROW_NONE
+    row.request_id = request_id
+    batch.count += 1
+    return row
+
+
+cdef inline void batch_clear(Batch* batch) noexcept nogil:
+    batch.count = 0
+    batch.packets.size = 0
+
+
+cdef inline void batch_free(Batch* batch) noexcept nogil:
+    free(batch.rows)
+    batch.rows = NULL
+    batch.count = batch.capacity = 0
+    arena_free(&batch.packets)
