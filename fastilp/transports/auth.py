@@ -1,0 +1,80 @@
+"""Who is it? Tokens of peers, and what each of them opens. Imports the errors only.
+
+A token is looked up by its digest under a key that this process drew at random, and then compared in constant
+time: neither the time of a lookup nor anything kept in memory tells how near a guess was. Control writes a
+table, the listeners read it, so a change is in force for the next request.
+"""
+
+import hashlib
+import hmac
+import secrets
+from typing import Generic, TypeVar
+
+from fastilp.errors import UsageError
+
+Port = TypeVar("Port")
+"""What a token opens: the account's HttpPort or BtpPort."""
+
+
+class TokenTable(Generic[Port]):
+    """The incoming tokens of one kind of link. One token per username; two usernames may share a token, and
+    then the token alone names nobody."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._by_username: dict[str, tuple[bytes, Port]] = {}
+        self._by_token: dict[bytes, set[str]] = {}
+        # Compared against when the username is unknown, so that this takes as long as a wrong token.
+        self._nobody = secrets.token_bytes(32)
+
+    def put(self, username: str, token: str, port: Port) -> None:
+        """Set the username's token and port; an earlier token of this username is void from now on."""
+        if not token:
+            raise UsageError("an incoming token must not be empty")
+        self.remove(username)
+        digest = self._digest(token)
+        self._by_username[username] = (digest, port)
+        self._by_token.setdefault(digest, set()).add(username)
+
+    def remove(self, username: str) -> None:
+        """Forget the username; it is no error if there is none."""
+        entry = self._by_username.pop(username, None)
+        if entry is None:
+            return
+        usernames = self._by_token[entry[0]]
+        usernames.discard(username)
+        if not usernames:
+            del self._by_token[entry[0]]
+
+    def find(self, username: str, token: str) -> Port | None:
+        """The port of this username, if this is its token."""
+        digest = self._digest(token)
+        expected, port = self._by_username.get(username, (self._nobody, None))
+        return port if hmac.compare_digest(expected, digest) else None
+
+    def find_by_token(self, token: str) -> Port | None:
+        """The port that this token alone names; None if there is none, or more than one."""
+        digest = self._digest(token)
+        usernames = self._by_token.get(digest, ())
+        if len(usernames) != 1:
+            return None
+        expected, port = self._by_username[next(iter(usernames))]
+        return port if hmac.compare_digest(expected, digest) else None
+
+    def __len__(self) -> int:
+        return len(self._by_username)
+
+    def _digest(self, token: str) -> bytes:
+        # surrogateescape: a header may hold any bytes; they are nobody's token, not an error.
+        raw = token.encode("utf-8", "surrogateescape")
+        return hmac.digest(self._key, raw, hashlib.sha256)
+
+
+def bearer_token(authorization: str) -> str:
+    """The token in an Authorization header: `Bearer x` in any case, or the bare token as
+    interledger-relay sends it. Empty if there is none."""
+    value = authorization.strip()
+    scheme, _, rest = value.partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    return value

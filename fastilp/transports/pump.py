@@ -1,0 +1,155 @@
+"""The heart beat of a node: one call of `Switch.process` per turn of the event loop. Imports _core only.
+
+Whatever arrived on all sockets since the last turn is one batch: shells feed links and call `wake()`, and the
+turn runs after the loop has served every ready socket. The pump then lets each link with something to send flush
+once, and comes back by itself at the switch's next deadline or when a commit has ended.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from fastilp._core.ledger import Account
+from fastilp._core.link import Link
+from fastilp._core.switch import Switch
+
+Event = tuple[str, Account | None, int]
+
+_log = logging.getLogger("fastilp.pump")
+
+# How fast the node's clock follows a changed wall clock: 1/1,000 of the time that passed.
+SLEW_DIVISOR = 1_000
+# Added to each delay: a timer that fires a fraction of a millisecond early finds nothing due.
+_TIMER_SLACK_MS = 1
+
+
+class Owner(Protocol):
+    """The shell of a link: `link.owner`."""
+
+    def flush(self, link: Link) -> None:
+        """Take what waits on the link and write it. Called at most once per turn and link."""
+
+
+class Clock:
+    """Unix time that never jumps: the wall clock at the start plus the monotonic clock, slewed towards the
+    wall clock by at most 0.1 %, so that a step of the wall clock cannot expire everything in flight."""
+
+    def __init__(
+        self,
+        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._wall_ns = wall_ns
+        self._monotonic_ns = monotonic_ns
+        self._last_ns = monotonic_ns()
+        self._now_ns = wall_ns()
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds; never less than before."""
+        monotonic_ns = self._monotonic_ns()
+        elapsed_ns = monotonic_ns - self._last_ns
+        self._last_ns = monotonic_ns
+        self._now_ns += elapsed_ns
+        slew_ns = elapsed_ns // SLEW_DIVISOR
+        error_ns = self._wall_ns() - self._now_ns
+        self._now_ns += max(-slew_ns, min(slew_ns, error_ns))
+        return self._now_ns // 1_000_000
+
+    def error_ms(self) -> int:
+        """Wall clock minus this clock: what is still to be slewed."""
+        return (self._wall_ns() - self._now_ns) // 1_000_000
+
+
+class Pump:
+    """Drives one switch on the running event loop. `on_events` gets what `Switch.take_events` returned,
+    if anything, once per turn."""
+
+    def __init__(
+        self,
+        switch: Switch,
+        on_events: Callable[[list[Event]], None] | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        self.switch = switch
+        self.clock = clock or Clock()
+        self.turns = 0
+        self._on_events = on_events
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._closed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ms = 0
+        self._fileno = switch.fileno()
+        if self._fileno >= 0:
+            self._loop.add_reader(self._fileno, self.wake)
+
+    def now_ms(self) -> int:
+        return self.clock.now_ms()
+
+    def wake(self) -> None:
+        """Something arrived: run a turn once the loop has served what is ready. Any number of calls, one turn."""
+        if not self._scheduled and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def close(self) -> None:
+        """No more turns. The switch stays as it is."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._fileno >= 0:
+            self._loop.remove_reader(self._fileno)
+            self._fileno = -1
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self._closed:
+            return
+        self.turns += 1
+        now_ms = self.clock.now_ms()
+        self.switch.process(now_ms)
+        for link in self.switch.dirty_links():
+            self._turn_flush(link)
+        self._turn_events()
+        self._turn_timer(now_ms)
+
+    def _turn_flush(self, link: Link) -> None:
+        owner: Owner | None = link.owner
+        if owner is None:
+            return
+        try:
+            owner.flush(link)
+        except Exception:
+            # One account's shell must not stop the others' packets.
+            _log.exception("flush failed", extra={"link": link.name})
+
+    def _turn_events(self) -> None:
+        events = self.switch.take_events()
+        if not events or self._on_events is None:
+            return
+        try:
+            self._on_events(events)
+        except Exception:
+            _log.exception("events were not handled")
+
+    def _turn_timer(self, now_ms: int) -> None:
+        deadline_ms = self.switch.next_deadline_ms()
+        if deadline_ms is None:
+            return
+        # A timer that is early finds nothing due and is set again; that is cheaper than one timer per turn.
+        if self._timer is not None and self._timer_ms <= deadline_ms:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_ms = deadline_ms
+        delay_ms = max(deadline_ms - now_ms, 0) + _TIMER_SLACK_MS
+        self._timer = self._loop.call_later(delay_ms / 1_000, self._turn_by_timer)
+
+    def _turn_by_timer(self) -> None:
+        self._timer = None
+        if not self._scheduled:
+            self._turn()
