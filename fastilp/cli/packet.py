@@ -1,0 +1,167 @@
+"""`fastilp packet`: look into ILPv4 packets, and make a Prepare to try a node with.
+
+Imports _core.packet and errors. Needs no node.
+"""
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from fastilp._core.packet import Fulfill, Prepare, Reject, decode
+from fastilp.errors import DecodeError, UsageError
+
+command = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Look into ILPv4 packets, and make a Prepare to try a node with.",
+)
+
+# RFC 27, error codes.
+_CODES = {
+    "F00": "Bad Request",
+    "F01": "Invalid Packet",
+    "F02": "Unreachable",
+    "F03": "Invalid Amount",
+    "F04": "Insufficient Destination Amount",
+    "F05": "Wrong Condition",
+    "F06": "Unexpected Payment",
+    "F07": "Cannot Receive",
+    "F08": "Amount Too Large",
+    "F99": "Application Error",
+    "T00": "Internal Error",
+    "T01": "Peer Unreachable",
+    "T02": "Peer Busy",
+    "T03": "Connector Busy",
+    "T04": "Insufficient Liquidity",
+    "T05": "Rate Limited",
+    "T99": "Application Error",
+    "R00": "Transfer Timed Out",
+    "R01": "Insufficient Source Amount",
+    "R02": "Insufficient Timeout",
+    "R99": "Application Error",
+}
+_F08_DATA_SIZE = 16
+
+
+def describe(packet: Prepare | Fulfill | Reject) -> dict[str, object]:
+    """The fields of a packet, in wire order, as JSON can hold them."""
+    if isinstance(packet, Prepare):
+        return {
+            "type": "Prepare",
+            "amount": str(packet.amount),
+            "expires_at": packet.expires_at.isoformat(timespec="milliseconds"),
+            "execution_condition": packet.execution_condition.hex(),
+            "destination": packet.destination,
+            "data": packet.data.hex(),
+        }
+    if isinstance(packet, Fulfill):
+        return {
+            "type": "Fulfill",
+            "fulfillment": packet.fulfillment.hex(),
+            "condition": sha256(packet.fulfillment).hexdigest(),
+            "data": packet.data.hex(),
+        }
+    fields: dict[str, object] = {
+        "type": "Reject",
+        "code": packet.code,
+        "name": _CODES.get(packet.code, "not a code of RFC 27"),
+        "triggered_by": packet.triggered_by,
+        "message": packet.message,
+        "data": packet.data.hex(),
+    }
+    if packet.code == "F08" and len(packet.data) >= _F08_DATA_SIZE:
+        fields["received_amount"] = str(int.from_bytes(packet.data[:8]))
+        fields["maximum_amount"] = str(int.from_bytes(packet.data[8:16]))
+    return fields
+
+
+@command.command("decode")
+def decode_command(
+    packet: Annotated[str, typer.Argument(help="The packet in hex; - reads it from stdin.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show a Prepare, Fulfill or Reject.
+
+    Examples:
+
+        fastilp packet decode 0d410000…
+
+        curl … | fastilp packet decode -          (hex or the bytes themselves)
+    """
+    fields = describe(decode(_read(packet)))
+    if as_json:
+        typer.echo(json.dumps(fields))
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    for name, value in fields.items():
+        text = _printable(str(value))
+        if name == "data":
+            text = f"{len(text) // 2} bytes {text}"
+        console.print(f"[bold]{name:<20}[/bold] {escape(text)}")
+
+
+@command.command()
+def encode(
+    destination: Annotated[str, typer.Option(help="ILP address.")],
+    amount: Annotated[int, typer.Option(help="In units of the account it is sent from.")],
+    fulfillment: Annotated[
+        str, typer.Option(help="32 bytes in hex; the condition is its SHA-256.")
+    ] = "00" * 32,
+    expires_in: Annotated[float, typer.Option(help="Seconds from now.")] = 30.0,
+    data: Annotated[str, typer.Option(help="In hex.")] = "",
+    output: Annotated[Path | None, typer.Option(help="Write the bytes there.")] = None,
+) -> None:
+    """Make a Prepare; prints hex, or writes the bytes to a file.
+
+    Example:
+
+        fastilp packet encode --amount 10 --destination example.node.loop --output prepare.bin
+    """
+    preimage = _hex(fulfillment, "--fulfillment")
+    if len(preimage) != 32:
+        raise UsageError("--fulfillment must be 32 bytes in hex, 64 digits")
+    prepare = Prepare(
+        amount=amount,
+        expires_at=datetime.fromtimestamp(time.time() + expires_in, UTC),
+        execution_condition=sha256(preimage).digest(),
+        destination=destination,
+        data=_hex(data, "--data"),
+    )
+    if output is None:
+        typer.echo(bytes(prepare).hex())
+    else:
+        output.write_bytes(bytes(prepare))
+        typer.echo(f"{output}: {len(bytes(prepare))} bytes", err=True)
+
+
+def _printable(text: str) -> str:
+    # A message is the peer's text: it must not move the cursor of our terminal.
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _read(argument: str) -> bytes:
+    if argument != "-":
+        return _hex(argument, "PACKET")
+    content = sys.stdin.buffer.read()
+    # A packet starts with its type, 12 to 14; hex digits are above.
+    if content[:1] in (b"\x0c", b"\x0d", b"\x0e"):
+        return content
+    try:
+        return _hex(content.decode("ascii"), "stdin")
+    except UnicodeDecodeError:
+        raise DecodeError("stdin is neither a packet (type 12, 13 or 14) nor hex") from None
+
+
+def _hex(text: str, name: str) -> bytes:
+    try:
+        return bytes.fromhex(text.strip().removeprefix("0x"))
+    except ValueError:
+        raise UsageError(f"{name} is not hex: an even number of digits 0-9 a-f") from None

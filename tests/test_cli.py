@@ -1,0 +1,104 @@
+"""The command line, as a process of its own."""
+
+import json
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from fastilp._core.packet import Prepare, Reject
+
+# protocols: ilp-packet's example Prepare, and a Reject with the two amounts of F08.
+PREPARE = (
+    "0c68000000000000006b323031373132323330313231343035343974e1136dc71c9e5f283bec83461cbf1261c4014f"
+    "72d48f8dd65453a0b84e7de10d6578616d706c652e616c696365205db343fdc41898f6df4202329139dc242dd0f558"
+    "a811b46b28918fdab37c6cb0"
+)
+REJECT = "0e27463038116578616d706c652e636f6e6e6563746f72001000000000000302010000000000060504"
+FULFILL = "0d21" + "00" * 33
+
+
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "fastilp", *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def decoded(*arguments: str, stdin: bytes = b"") -> dict[str, str]:
+    done = run("packet", "decode", "--json", *arguments, stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    fields: dict[str, str] = json.loads(done.stdout)
+    return fields
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout.startswith(b"fastilp ")
+    done = run("--help")
+    assert done.returncode == 0
+    assert b"packet" in done.stdout
+    assert b"Example" in run("packet", "decode", "--help").stdout
+
+
+def test_decode_each_type() -> None:
+    prepare = decoded(PREPARE)
+    assert (prepare["type"], prepare["amount"]) == ("Prepare", "107")
+    assert prepare["expires_at"] == "2017-12-23T01:21:40.549+00:00"
+    assert prepare["destination"] == "example.alice"
+    fulfill = decoded(FULFILL)
+    assert fulfill["condition"] == sha256(bytes(32)).hexdigest()
+    reject = decoded(REJECT)
+    assert reject["name"] == "Amount Too Large"
+    assert (reject["received_amount"], reject["maximum_amount"]) == ("197121", "394500")
+
+
+def test_decode_for_people() -> None:
+    shown = run("packet", "decode", PREPARE).stdout.decode()
+    assert "example.alice" in shown
+    # Hex stays in one piece whatever the width of the terminal.
+    assert PREPARE[-64:] in shown
+
+
+def test_decode_stdin_as_hex_or_bytes() -> None:
+    assert decoded("-", stdin=PREPARE.encode() + b"\n") == decoded(PREPARE)
+    assert decoded("-", stdin=bytes.fromhex(PREPARE)) == decoded(PREPARE)
+
+
+def test_decode_does_not_let_a_message_write_to_the_terminal() -> None:
+    evil = bytes(Reject(code="F00", triggered_by="example.x", message="a\x1b[2Jb"))
+    shown = run("packet", "decode", evil.hex()).stdout
+    assert b"\x1b[2J" not in shown
+    assert b"a\\x1b[2Jb" in shown
+
+
+def test_decode_bad_input() -> None:
+    for argument, expected in [("zz", b"not hex"), ("0c05", b""), ("", b""), ("0f00", b"")]:
+        done = run("packet", "decode", argument)
+        assert done.returncode == 1
+        assert done.stderr.startswith(b"fastilp: ")
+        assert expected in done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+def test_encode(tmp_path: Path) -> None:
+    output = tmp_path / "prepare.bin"
+    done = run(
+        *("packet", "encode", "--amount", "10", "--destination", "example.node.bob"),
+        *("--fulfillment", "01" * 32, "--data", "c0ffee", "--output", str(output)),
+    )
+    assert done.returncode == 0, done.stderr
+    prepare = Prepare.decode(output.read_bytes())
+    assert (prepare.amount, prepare.destination) == (10, "example.node.bob")
+    assert prepare.execution_condition == sha256(b"\x01" * 32).digest()
+    assert prepare.data == b"\xc0\xff\xee"
+
+
+def test_encode_bad_input() -> None:
+    good = ["packet", "encode", "--amount", "10", "--destination", "example.node.bob"]
+    for more in (["--fulfillment", "00"], ["--data", "0"], ["--amount", str(2**64)]):
+        done = run(*good, *more)
+        assert done.returncode == 1
+        assert done.stderr.startswith(b"fastilp: ")
