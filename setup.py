@@ -1,14 +1,14 @@
 """Builds the compiled data plane: one extension for each `fastilp/_core/*.pyx` found on disk.
 
-Everything else about the package is in pyproject.toml. Environment variables choose the variant; each has a
-build folder of its own (generated C, objects, libraries), because neither Cython nor distutils notices
-that only a flag or a directive changed, and would hand out the other variant's output:
+Everything else about the package is in pyproject.toml. Environment variables choose the variant;
+each has a build folder of its own (generated C, objects, libraries), because neither Cython nor
+distutils notices that only a flag or a directive changed, and would hand out the other variant's:
 
 FASTILP_DEBUG=1      -O0, assertions, bounds checks, FASTILP_CORE_DEBUG
 FASTILP_SANITIZE=1   AddressSanitizer and UndefinedBehaviorSanitizer
 FASTILP_COVERAGE=1   line tracing for coverage's Cython plugin
 FASTILP_ANNOTATE=1   Cython's HTML beside the generated C
-FASTILP_LMDB=system|bundled   force one provider of LMDB (default: the system's if it is fit, see tools/lmdb_provider.py)
+FASTILP_LMDB=system|bundled   force one provider of LMDB (tools/lmdb_provider.py)
 """
 
 import hashlib
@@ -48,7 +48,9 @@ def chosen(name: str) -> bool:
     return os.environ.get(f"FASTILP_{name.upper()}", "") not in ("", "0")
 
 
-VARIANT = "-".join(name for name in VARIANTS if chosen(name)) or "release"
+VARIANT = "-".join([name for name in VARIANTS if chosen(name)] or ["release"])
+if os.environ.get("FASTILP_LMDB"):
+    VARIANT += "-" + os.environ["FASTILP_LMDB"]
 BUILD = Path("build") / VARIANT
 
 
@@ -67,7 +69,8 @@ def compile_flags() -> list[str]:
         # Only in a checkout: a compiler newer than ours must not stop somebody's `pip install`.
         flags += ["-Werror"]
     if platform.machine() == "x86_64":
-        # Wheels run on any x86-64; kernels for newer ones are chosen at import, function by function.
+        # Wheels run on any x86-64; kernels for newer ones are chosen at import, function by
+        # function.
         flags += ["-march=x86-64", "-mtune=generic"]
     flags += ["-O0", "-g3", "-UNDEBUG", "-DFASTILP_CORE_DEBUG=1"] if chosen("debug") else ["-O2"]
     if chosen("sanitize"):
@@ -102,8 +105,23 @@ def recipe() -> str:
     return hashlib.sha256(text).hexdigest()
 
 
+def same_file(new: Path, old: Path) -> bool:
+    if not old.exists():
+        return False
+    a, b = new.stat(), old.stat()
+    return (a.st_size, int(a.st_mtime)) == (b.st_size, int(b.st_mtime))
+
+
 class BuildCore(build_ext):  # type: ignore[misc]
     """build_ext that runs Cython itself (into the variant's folder) and adds LMDB to the store."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        if self.inplace or self.editable_mode:
+            # `pip install -e .` would build in a folder that it throws away, and then all over
+            # again.
+            folder = BUILD / f"inplace-{sys.implementation.cache_tag}"
+            self.build_lib, self.build_temp = str(folder / "lib"), str(folder / "temp")
 
     def run(self) -> None:
         self.cythonize_all()
@@ -121,7 +139,8 @@ class BuildCore(build_ext):  # type: ignore[misc]
             force=self.force,
             annotate=chosen("annotate") or chosen("debug"),
         )
-        # Only the sources are taken over: setuptools has already noted its own things on our objects.
+        # Only the sources are taken over: setuptools has already noted its own things on our
+        # objects.
         for ext, made in zip(self.extensions, compiled, strict=True):
             ext.sources = made.sources + [one for one in ext.sources if one.endswith(".c")]
         stamp.parent.mkdir(parents=True, exist_ok=True)
@@ -133,16 +152,13 @@ class BuildCore(build_ext):  # type: ignore[misc]
                 lmdb_provider.add_to(ext, self.compiler, ROOT, BUILD)
         super().build_extensions()
 
-    def copy_file(self, infile, outfile, *args, **kwargs):  # type: ignore[no-untyped-def]
-        """Copy a built module into the tree if it is another one, even if an older one (a change of variant).
-        The old file is unlinked, not written over: a running process may have it mapped."""
-        old, new = Path(outfile), Path(infile)
-        if old.exists():
-            same = (old.stat().st_size, int(old.stat().st_mtime)) == (new.stat().st_size, int(new.stat().st_mtime))
-            if same:
-                return outfile, False
-            old.unlink()
-        shutil.copy2(infile, outfile)
+    def copy_file(self, infile: str, outfile: str, *args: object, **kwargs: object) -> object:
+        """Copy a built module into the tree if it is another one, be it older (a change of
+        variant). The old file is unlinked, not written over: a running process may have it
+        mapped."""
+        if not same_file(Path(infile), Path(outfile)):
+            Path(outfile).unlink(missing_ok=True)
+            shutil.copy2(infile, outfile)
         return outfile, True
 
 

@@ -1,8 +1,10 @@
-"""Where LMDB comes from when `fastilp._core.store` is built. Imported by setup.py, imports no part of fastilp.
+"""Where LMDB comes from when `fastilp._core.store` is built. Imported by setup.py, imports no part
+of fastilp.
 
-The system's liblmdb is taken where pkg-config finds a fit one. Otherwise LMDB is built into the extension, static and
-hidden, from the sources that the pinned sdist of PyPI's `lmdb` carries: nothing of it is kept in this
-repository. FASTILP_LMDB=system or bundled forces one, FASTILP_CACHE names the folder for the sdist.
+The system's liblmdb is taken where pkg-config finds a fit one. Otherwise LMDB is built into the
+extension, static and hidden, from the sources that the pinned sdist of PyPI's `lmdb` carries:
+nothing of it is kept in this repository. FASTILP_LMDB=system or bundled forces one, FASTILP_CACHE
+names the folder for the sdist.
 """
 
 import hashlib
@@ -46,17 +48,23 @@ def use_system(ext: Any, *, required: bool) -> bool:
     text = pkg_config("--modversion")
     if text is None:
         if required:
-            raise LMDBMissing("FASTILP_LMDB=system, but pkg-config finds no lmdb: install liblmdb-dev and pkg-config")
+            raise LMDBMissing(
+                "FASTILP_LMDB=system, but pkg-config finds no lmdb: "
+                "install liblmdb-dev and pkg-config"
+            )
         return False
     version = tuple(int(part) for part in text.split(".")[:3])
     if not VERSION_MIN <= version < VERSION_END:
         if required:
-            raise LMDBMissing(f"FASTILP_LMDB=system, but the system's LMDB is {text}; it must be >= 0.9.24 and < 1.0")
+            raise LMDBMissing(
+                f"FASTILP_LMDB=system, but the system's LMDB is {text}; "
+                "it must be >= 0.9.24 and < 1.0"
+            )
         return False
     if VERSIONS_RACY[0] <= version <= VERSIONS_RACY[1]:
         print(
-            f"warning: LMDB {text} has a race when several processes open one environment (ITS#10095); "
-            "FASTILP_LMDB=bundled takes a newer one",
+            f"warning: LMDB {text} has a race when several processes open one environment "
+            "(ITS#10095); FASTILP_LMDB=bundled takes a newer one",
             file=sys.stderr,
         )
     ext.extra_compile_args += (pkg_config("--cflags") or "").split()
@@ -68,7 +76,9 @@ def pkg_config(question: str) -> str | None:
     try:
         answer = subprocess.run(
             [os.environ.get("PKG_CONFIG", "pkg-config"), question, "lmdb"],
-            capture_output=True, text=True, check=False,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except OSError:
         return None
@@ -83,7 +93,9 @@ def fetch(root: Path) -> Path:
         download(cache)
     digest = hashlib.sha256(sdist.read_bytes()).hexdigest()
     if digest != SDIST_SHA256:
-        raise LMDBMissing(f"{sdist} has sha256 {digest}, not {SDIST_SHA256}: remove it and build again")
+        raise LMDBMissing(
+            f"{sdist} has sha256 {digest}, not {SDIST_SHA256}: remove it and build again"
+        )
     return sdist
 
 
@@ -93,16 +105,17 @@ def download(cache: Path) -> None:
     pinned.write_text(f"lmdb=={SDIST_VERSION} --hash=sha256:{SDIST_SHA256}\n")
     command = [
         sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet",
-        # The hash is checked before anything of the sdist runs. pip insists on asking an sdist for its metadata; in
-        # this environment, and with LMDB_FORCE_SYSTEM, that prints a few lines of text and compiles nothing.
+        # The hash is checked before anything of the sdist runs. pip insists on asking an sdist for
+        # its metadata; in this environment, and with LMDB_FORCE_SYSTEM, that prints a few lines of
+        # text and compiles nothing.
         "--require-hashes", "--requirement", str(pinned), "--no-deps", "--no-binary", "lmdb",
         "--no-build-isolation", "--dest", str(cache),
     ]  # fmt: skip
     result = subprocess.run(command, env=os.environ | {"LMDB_FORCE_SYSTEM": "1"}, check=False)
     if result.returncode != 0:
         raise LMDBMissing(
-            "LMDB is missing: pkg-config finds none (>= 0.9.24, < 1.0) and its source could not be fetched. "
-            "Install liblmdb-dev and pkg-config, or put "
+            "LMDB is missing: pkg-config finds none (>= 0.9.24, < 1.0) and its source could not "
+            "be fetched. Install liblmdb-dev and pkg-config, or put "
             f"{SDIST_FOLDER}.tar.gz (the sdist of lmdb {SDIST_VERSION}) into {cache}"
         )
 
@@ -123,13 +136,16 @@ def unpack(sdist: Path, build: Path) -> Path:
 
 
 def build_objects(compiler: Any, build: Path) -> list[str]:
-    """Compile LMDB: hidden, so that another copy of it in the process (py-lmdb's) is never mixed up with ours."""
+    """Compile LMDB: hidden, so that another copy of it in the process (py-lmdb's) is never mixed up
+    with ours."""
     folder = build / SDIST_FOLDER
     objects = [folder / name.replace(".c", ".o") for name in SDIST_SOURCES]
     if not all(path.exists() for path in objects):
         for name in SDIST_SOURCES:
             # Not our code: its warnings are not ours either.
             compiler.compile(
-                [str(folder / name)], output_dir=".", extra_postargs=["-O2", "-g", "-w", "-fvisibility=hidden"]
+                [str(folder / name)],
+                output_dir=".",
+                extra_postargs=["-O2", "-g", "-w", "-fvisibility=hidden"],
             )
     return [str(path) for path in objects]

@@ -1,0 +1,99 @@
+# Every target sets up what it needs by itself; `make help` lists them.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+STAMPS := $(VENV)/stamps
+CORE := $(wildcard fastilp/_core/*.pyx fastilp/_core/*.pxd fastilp/_core/*.h fastilp/_core/sha256_*.c)
+RECIPE := setup.py tools/lmdb_provider.py
+PYTEST := $(PYTHON) -m pytest
+ARGS ?=
+ONCE ?=
+
+# cython-lint looks for pycodestyle on the path.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+.DEFAULT_GOAL := help
+.PHONY: help dev build debug sanitize test test-debug test-sanitize quicktest coverage lint types tidy
+.PHONY: hunt soak bench-micro bench run wheel ci clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMPS)/run: pyproject.toml tools/setup.sh
+	@tools/setup.sh run
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dev: pyproject.toml tools/setup.sh
+	@tools/setup.sh dev
+	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/run
+
+# One variant at a time lies in the tree; each keeps its own build folder.
+$(STAMPS)/built-release: $(CORE) $(RECIPE) | $(STAMPS)/run
+	@rm -f $(STAMPS)/built-*
+	$(PYTHON) setup.py --quiet build_ext --inplace
+	@touch $@
+
+$(STAMPS)/built-debug $(STAMPS)/built-sanitize $(STAMPS)/built-coverage: $(CORE) $(RECIPE) | $(STAMPS)/dev
+	@rm -f $(STAMPS)/built-*
+	FASTILP_$(shell echo $(@:$(STAMPS)/built-%=%) | tr a-z A-Z)=1 $(PYTHON) setup.py --quiet build_ext --inplace
+	@touch $@
+
+dev: $(STAMPS)/dev $(STAMPS)/built-release  ## environment with all tools, build, pre-commit hooks
+	$(BIN)/pre-commit install
+
+build: $(STAMPS)/built-release  ## compile the core in place
+debug: $(STAMPS)/built-debug  ## the same with -O0, assertions and bounds checks
+sanitize: $(STAMPS)/built-sanitize  ## the same with AddressSanitizer and UndefinedBehaviorSanitizer
+
+test: $(STAMPS)/dev $(STAMPS)/built-release lint types tidy  ## all gates and all tests
+	$(PYTEST) $(ARGS)
+
+quicktest: $(STAMPS)/dev $(STAMPS)/built-release  ## tests that take no packaging, no other programs
+	$(PYTEST) -x -q -m "not packaging and not interop" $(ARGS)
+
+test-debug: $(STAMPS)/built-debug  ## the tests on the debug build
+	$(PYTEST) -m "not packaging" $(ARGS)
+
+test-sanitize: $(STAMPS)/built-sanitize  ## the core's tests under the sanitizers
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	PYTHONMALLOC=malloc $(PYTEST) $(wildcard tests/core tests/property tests/storage) $(ARGS)
+
+coverage: $(STAMPS)/built-coverage  ## line coverage of Python and Cython
+	$(BIN)/coverage run -m pytest -q -m "not packaging and not interop" $(ARGS)
+	$(BIN)/coverage report
+
+lint: $(STAMPS)/dev  ## ruff, cython-lint, import-linter
+	$(BIN)/ruff check
+	$(BIN)/cython-lint fastilp
+	$(BIN)/lint-imports
+
+types: $(STAMPS)/dev $(STAMPS)/built-release  ## mypy, and every stub against its compiled module
+	$(BIN)/mypy
+	$(PYTHON) -m mypy.stubtest $(patsubst fastilp/_core/%.pyx,fastilp._core.%,$(wildcard fastilp/_core/*.pyx))
+
+tidy: $(STAMPS)/dev  ## lengths, words, layers, files that do not belong
+	$(PYTEST) -q tests/test_source.py tests/test_layers.py
+
+hunt: $(STAMPS)/dev $(STAMPS)/built-release  ## property tests with a new seed and many more examples
+	FASTILP_HUNT=1 $(PYTEST) -q --timeout=3600 -m property $(ARGS)
+
+soak: $(STAMPS)/dev $(STAMPS)/built-release  ## the long counts: model, kills, interop
+	FASTILP_SOAK=1 $(PYTEST) --timeout=7200 $(ARGS)
+
+bench-micro: $(STAMPS)/dev $(STAMPS)/built-release  ## micro benchmarks of the core
+	$(PYTEST) bench/micro --benchmark-only --benchmark-columns=min,median,ops $(ARGS)
+
+bench: bench-micro  ## all benchmarks
+
+run: $(STAMPS)/built-release  ## a node, two accounts and a burst of payments; ONCE=1 ends after it
+	$(BIN)/fastilp demo $(if $(ONCE),--once)
+
+wheel: $(STAMPS)/dev  ## sdist and wheel in dist/
+	$(PYTHON) -m build
+
+ci:  ## what a build server runs
+	.ci/run
+
+clean:  ## all that was built, not the environment
+	rm -rf build dist fastilp.egg-info $(STAMPS)/built-* .mypy_cache .ruff_cache .pytest_cache
+	rm -f fastilp/_core/*.so

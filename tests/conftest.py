@@ -1,0 +1,27 @@
+"""Settings of the whole suite: hypothesis is the same on every run of the gate, and free in `make
+hunt`."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Builds and other sessions share the machine: a slow example is no failure.
+settings.register_profile(
+    "gate", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("hunt", parent=settings.get_profile("gate"), derandomize=False)
+settings.load_profile("hunt" if os.environ.get("FASTILP_HUNT") else "gate")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The root of the source tree."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def soak() -> bool:
+    """Whether to run the long counts (`make soak`)."""
+    return bool(os.environ.get("FASTILP_SOAK"))
