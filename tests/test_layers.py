@@ -41,7 +41,8 @@ BELOW: dict[str, set[str]] = {
 }
 
 CIMPORT = re.compile(
-    r"^\s*(?:from\s+(?P<source>[\w.]+)\s+cimport\s+\(?(?P<names>[^#\n]*)|cimport\s+(?P<plain>[^#\n]+))",
+    r"^\s*(?:from\s+(?P<source>[\w.]+)\s+cimport\s+\(?(?P<names>[^#\n]*)"
+    r"|cimport\s+(?P<plain>[^#\n]+))",
     re.MULTILINE,
 )
 IMPORT = re.compile(
