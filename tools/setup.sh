@@ -56,6 +56,7 @@ machine() {
 }
 
 environment() {
+    export PIP_ROOT_USER_ACTION=ignore
     local pip=(.venv/bin/python -m pip --disable-pip-version-check)
     if ! .venv/bin/python -c '' 2>/dev/null; then
         rm -rf .venv
@@ -65,7 +66,8 @@ environment() {
     "${pip[@]}" install --quiet --upgrade pip </dev/null || fail "$hint"
     "${pip[@]}" install --quiet --group "$1" </dev/null || fail "$hint"
     # --no-build-isolation: with the Cython just installed, so that `make build` finds it all built.
-    "${pip[@]}" install --quiet --no-build-isolation --editable . </dev/null ||
+    # setuptools warns about every editable install; there is nothing to do about it.
+    PYTHONWARNINGS=ignore "${pip[@]}" install --quiet --no-build-isolation --editable . </dev/null ||
         fail "the build or the installation of the packages it needs failed; see above"
 }
 
