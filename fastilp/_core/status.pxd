@@ -2,7 +2,7 @@
 # lower one is answered (design: check the packet, then the sender, then the way, then the money).
 # They are never renumbered; names, ILP codes and messages are the table in status.pyx.
 
-cdef enum Status:
+cdef enum:
     STATUS_OK = 0
     # Prepares: the packet and its sender
     STATUS_INVALID_PACKET = 1          # F01

@@ -1,0 +1,7 @@
+from typing import final
+
+@final
+class Gate:
+    """Queue of Fulfills that wait for their commit; its operations are for the switch (gate.pxd)."""
+
+    def __len__(self) -> int: ...

@@ -1,0 +1,49 @@
+# Links and connections: id spaces, egress, and the way of packets into a batch.
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastilp._core.arena cimport Arena
+from fastilp._core.ledger cimport Account
+from fastilp._core.row cimport Batch
+
+cdef enum LinkKind:
+    LINK_MESSAGE = 0
+    LINK_BTP = 1
+
+
+cdef struct LinkState:
+    uint32_t index
+    uint32_t account                # ROW_NONE for control
+    uint32_t in_flight              # Prepares sent and unanswered
+    uint32_t mask                   # of the last masked frame
+    uint8_t kind
+    uint8_t up
+    uint8_t local                   # packets end in this process
+    uint8_t masked                  # we are the WebSocket client
+    uint8_t closed
+    uint8_t dirty
+    Arena egress
+
+
+cdef class Link:
+    cdef LinkState state
+    cdef Batch* _batch              # of the switch; NULL once the switch has gone
+    cdef readonly Account account
+    cdef readonly str name
+    cdef public object owner
+    cdef Connection _connection
+
+    @staticmethod
+    cdef Link make(Batch* batch, uint32_t index, Account account, str kind, str name, bint local)
+
+
+cdef class Connection:
+    cdef readonly Link link
+    cdef int _feed(self, const uint8_t* message, size_t size) except -1
+
+
+# Append one packet to a link's egress, framed for its kind. `answer`: not a Prepare. False when memory is
+# exhausted or nobody is there to take an answer.
+cdef bint link_send(
+    LinkState* link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
+) noexcept nogil

@@ -1,0 +1,235 @@
+"""Links (a logical channel of an account) and connections (one BTP socket).
+
+A link owns its egress: whole packets with their ids for a message link, ready WebSocket frames for a btp link.
+`receive` and `feed` copy packets into the switch's batch and decide nothing. A connection comes and goes; what is
+in flight belongs to the link. May import codec_btp, row, arena, limits and ledger's Account."""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy
+
+from fastilp._core.arena cimport arena_append, arena_free, arena_room
+from fastilp._core.codec_btp cimport (
+    BTP_MESSAGE, BTP_RESPONSE, BtpFields, btp_frame_size_max, btp_read, btp_write,
+)
+from fastilp._core.ledger cimport Account
+from fastilp._core.limits cimport PACKET_SIZE_MAX
+from fastilp._core.packet cimport PACKET_PREPARE
+from fastilp._core.row cimport (
+    ROW_ANSWER, ROW_EGRESS_GIVEN, ROW_NONE, Batch, Row, batch_append,
+)
+
+from fastilp.errors import UsageError
+
+KINDS = {"message": LINK_MESSAGE, "btp": LINK_BTP}
+
+
+cdef inline uint32_t _next_mask(uint32_t mask) noexcept nogil:
+    """Masks only keep proxies from taking our bytes for their own protocol (RFC 6455 section 10.3): a xorshift
+    sequence from a random start is unpredictable enough for whoever chooses the payload."""
+    mask ^= mask << 13
+    mask ^= mask >> 17
+    return mask ^ (mask << 5)
+
+
+cdef bint link_send(
+    LinkState* link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
+) noexcept nogil:
+    cdef uint8_t* room
+    cdef uint32_t[2] head
+    if link.closed or (link.kind == LINK_BTP and not link.up):
+        return False
+    if link.kind == LINK_MESSAGE:
+        head[0], head[1] = request_id, <uint32_t>size
+        room = arena_room(&link.egress, 8 + size)
+        if room == NULL:
+            return False
+        memcpy(room, head, 8)
+        memcpy(room + 8, packet, size)
+        link.egress.size += 8 + size
+        return True
+    room = arena_room(&link.egress, btp_frame_size_max(size))
+    if room == NULL:
+        return False
+    link.mask = _next_mask(link.mask)
+    link.egress.size += btp_write(
+        room, BTP_RESPONSE if answer else BTP_MESSAGE, request_id, packet, size, link.masked,
+        link.mask,
+    )
+    return True
+
+
+@cython.final
+cdef class Link:
+    def __dealloc__(self):
+        arena_free(&self.state.egress)
+
+    def __repr__(self):
+        return f"<Link {self.name} {self.kind}>"
+
+    @staticmethod
+    cdef Link make(
+        Batch* batch, uint32_t index, Account account, str kind, str name, bint local
+    ):
+        cdef Link link = Link.__new__(Link)
+        if kind not in KINDS:
+            raise UsageError(f'kind of a link is "message" or "btp", not {kind!r}')
+        link._batch = batch
+        link.account = account
+        link.name = name
+        link.state.index = index
+        link.state.account = ROW_NONE if account is None else account.index
+        link.state.kind = KINDS[kind]
+        link.state.local = local
+        link.state.up = link.state.kind == LINK_MESSAGE
+        return link
+
+    @property
+    def kind(self):
+        return "btp" if self.state.kind == LINK_BTP else "message"
+
+    @property
+    def up(self):
+        return self.state.up and not self.state.closed
+
+    @up.setter
+    def up(self, value):
+        if self.state.kind == LINK_BTP:
+            raise UsageError("a btp link is up while a connection is bound to it")
+        self.state.up = bool(value)
+
+    @property
+    def egress_size(self):
+        return self.state.egress.size
+
+    @property
+    def in_flight(self):
+        return self.state.in_flight
+
+    def receive(self, packets, Account egress=None):
+        """Hand in `(request_id, packet)` pairs; see link.pyi. Raises UsageError."""
+        cdef uint32_t egress_index = ROW_NONE if egress is None else egress.index
+        cdef uint32_t request_id
+        cdef bytes packet
+        cdef Row* row
+        self._check_open()
+        for request_id, packet in packets:
+            if PyBytes_GET_SIZE(packet) > PACKET_SIZE_MAX:
+                raise UsageError(f"a packet has at most {PACKET_SIZE_MAX} bytes, not {len(packet)}")
+            row = batch_append(
+                self._batch, self.state.index, self.state.account, request_id,
+                <const uint8_t*>PyBytes_AS_STRING(packet), <uint32_t>PyBytes_GET_SIZE(packet),
+            )
+            if row == NULL:
+                raise MemoryError()
+            if egress_index != ROW_NONE:
+                row.account_out = egress_index
+                row.flags = ROW_EGRESS_GIVEN
+
+    def take(self):
+        """`(request_id, packet)` of everything that waits to be sent, in order. For message links."""
+        cdef const uint8_t* at = self.state.egress.bytes
+        cdef const uint8_t* end = at + self.state.egress.size
+        cdef uint32_t[2] head
+        if self.state.kind != LINK_MESSAGE:
+            raise UsageError("take is for message links; a btp link has take_bytes")
+        packets = []
+        while at < end:
+            memcpy(head, at, 8)
+            packets.append((head[0], PyBytes_FromStringAndSize(<const char*>at + 8, head[1])))
+            at += 8 + head[1]
+        self.state.egress.size = 0
+        return packets
+
+    def take_bytes(self):
+        """Frames that wait to be written on the bound connection, in order. For btp links."""
+        if self.state.kind != LINK_BTP:
+            raise UsageError("take_bytes is for btp links; a message link has take")
+        frames = PyBytes_FromStringAndSize(
+            <const char*>self.state.egress.bytes, self.state.egress.size
+        )
+        self.state.egress.size = 0
+        return frames
+
+    def close(self):
+        """Send and receive no more. What is in flight stays until it expires."""
+        if self._connection is not None:
+            self._connection.close()
+        self.state.closed = 1
+        self.state.egress.size = 0
+
+    def _check_open(self):
+        if self.state.closed:
+            raise UsageError(f"link {self.name} is closed")
+        if self._batch == NULL:
+            raise UsageError(f"the switch of link {self.name} is gone")
+
+
+@cython.final
+cdef class Connection:
+    def feed(self, message):
+        """One WebSocket payload; see link.pyi. Never raises on what the peer wrote."""
+        cdef Py_buffer view
+        cdef BtpFields fields
+        cdef int taken
+        PyObject_GetBuffer(message, &view, PyBUF_SIMPLE)
+        try:
+            if self._feed(<const uint8_t*>view.buf, view.len):
+                return None
+            if btp_read(<const uint8_t*>view.buf, view.len, &fields) != 0:
+                return 0, 0, bytes(message)
+            return fields.type, fields.request_id, bytes(message)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int _feed(self, const uint8_t* message, size_t size) except -1:
+        """1 if the message became a row, 0 if it is the shell's."""
+        cdef BtpFields fields
+        cdef Row* row
+        cdef bint answer
+        if self.link is None or btp_read(message, size, &fields) != 0:
+            return 0
+        if fields.packet_size > PACKET_SIZE_MAX:
+            return 0
+        if fields.type == BTP_MESSAGE:
+            if fields.packet == 0:
+                return 0
+            answer = False
+        elif fields.type == BTP_RESPONSE:
+            # Interledger.rs sends its Prepares in Response frames, so the packet's type byte decides.
+            answer = fields.packet_size == 0 or message[fields.packet] != PACKET_PREPARE
+        else:
+            return 0
+        row = batch_append(
+            self.link._batch, self.link.state.index, self.link.state.account, fields.request_id,
+            message + fields.packet, fields.packet_size,
+        )
+        if row == NULL:
+            raise MemoryError()
+        row.flags = ROW_ANSWER if answer else 0
+        return 1
+
+    def bind(self, Link link, *, bint masked):
+        """Attach to a btp link; the connection that was bound to it before is unbound."""
+        if link.state.kind != LINK_BTP:
+            raise UsageError(f"link {link.name} is not a btp link")
+        link._check_open()
+        if self.link is not None:
+            raise UsageError("this connection is bound already")
+        if link._connection is not None:
+            link._connection.close()
+        self.link = link
+        link._connection = self
+        link.state.masked = masked
+        link.state.mask = <uint32_t>(id(self) >> 4) | 1
+        link.state.up = 1
+
+    def close(self):
+        """The socket has gone; frames for it are dropped, what is in flight stays."""
+        if self.link is not None:
+            self.link._connection = None
+            self.link.state.up = 0
+            self.link.state.egress.size = 0
+            self.link = None

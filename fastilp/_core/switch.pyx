@@ -1,0 +1,737 @@
+"""The switch: rows of a batch go through the stages in order, bytes come out (docs/data-path.md).
+
+`Switch.process` is the only control flow across stages. A stage is one loop over the rows; it skips rows that carry
+a fault already and writes its own columns. Outcomes are statuses; nothing that a peer sends raises. No socket, no
+clock, no logger. May import everything else of the core."""
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcmp, memcpy
+
+from fastilp._core.arena cimport arena_free, arena_room
+from fastilp._core.condition cimport condition_check
+from fastilp._core.forwarding cimport FORWARDING_NONE
+from fastilp._core.gate cimport Gate, Waiting
+from fastilp._core.inflight cimport (
+    IN_FLIGHT_AMOUNT_TAKEN, IN_FLIGHT_ANSWERED, IN_FLIGHT_PUNT, SLOT_NONE, InFlight, InFlightTable,
+)
+from fastilp._core.ledger cimport Account, Ledger
+from fastilp._core.limits cimport (
+    EGRESS_SIZE_MAX, FULFILL_RELEASE_MARGIN_MS, HOLD_MAX_MS, PUNTS_PER_ACCOUNT_MAX,
+    REJECT_SIZE_EMIT_MAX,
+)
+from fastilp._core.link cimport LinkState, link_send
+from fastilp._core.packet cimport (
+    PACKET_FULFILL, PACKET_PREPARE, PACKET_REJECT, FulfillFields, PrepareFields, RejectFields,
+    fulfill_parse, fulfill_size, fulfill_write, prepare_parse, prepare_patch, prepare_size,
+    prepare_write, reject_parse, reject_size, reject_write,
+)
+from fastilp._core.policy cimport policy_gives_back, policy_takes_amount, policy_takes_packet
+from fastilp._core.rates cimport RATE_MISSING, RATE_OVERFLOW
+from fastilp._core.row cimport (
+    ROW_AMOUNT_TAKEN, ROW_ANSWER, ROW_EGRESS_GIVEN, ROW_NONE, ROW_PUNT, ROW_REINJECTED, Row,
+    batch_clear,
+)
+from fastilp._core.status cimport *
+from fastilp._core.tables cimport Tables, Way, address_network
+
+from fastilp.errors import UsageError
+
+cdef extern from *:
+    """
+    #ifdef FASTILP_CORE_DEBUG
+    #define FASTILP_CHECK_EVERY_BATCH 1
+    #else
+    #define FASTILP_CHECK_EVERY_BATCH 0
+    #endif
+    """
+    bint FASTILP_CHECK_EVERY_BATCH
+
+cdef enum:
+    CONTROL_LINK = 0
+    # Where the condition lies behind the amount of a Prepare (RFC 27): amount 8, expiry 17.
+    CONDITION_OFFSET = 25
+
+
+cdef inline bint _is_peer(const uint8_t* address, uint32_t size) noexcept nogil:
+    return size >= 4 and memcmp(address, b"peer", 4) == 0 and (size == 4 or address[4] == c".")
+
+
+@cython.final
+cdef class Switch(Tables):
+    def __init__(
+        self, Ledger ledger, str address, *, int in_flight_max=65_536,
+        int64_t hold_max_ms=HOLD_MAX_MS, int64_t window_min_ms=100,
+    ):
+        """See switch.pyi. Raises UsageError."""
+        if not 1 <= hold_max_ms <= HOLD_MAX_MS:
+            raise UsageError(f"hold_max_ms must be from 1 to {HOLD_MAX_MS}, not {hold_max_ms}")
+        if not 0 <= window_min_ms < hold_max_ms:
+            raise UsageError(f"window_min_ms must be from 0 to below hold_max_ms, not {window_min_ms}")
+        # Ids of the last run may still be answered: each run starts somewhere else.
+        generation = ledger.incarnation * 0x9E37 & 0xFFFF_FFFF
+        try:
+            self._in_flight = InFlightTable(in_flight_max, generation)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        self._gate = Gate()
+        self._hold_max_ms = hold_max_ms
+        self._window_min_ms = window_min_ms
+        self._accepts = True
+        self._events = []
+
+    def __dealloc__(self):
+        free(self._fulfillments)
+        free(self._conditions)
+        free(self._matches)
+        free(self._checked)
+        arena_free(&self._scratch)
+
+    # --- the one call that does work ----------------------------------------------------------------
+
+    def process(self, int64_t now_ms):
+        """Do everything that is due at `now_ms` (Unix time)."""
+        self.now_ms = max(self.now_ms, now_ms)
+        self._reserve_columns()
+        if self.ledger.store is not None:
+            self.ledger.store.declare_awake()
+        self._note_acceptance()
+        self.stage_release()
+        self.stage_parse()
+        self.stage_match()
+        self.stage_condition()
+        self.stage_admit()
+        self.stage_route()
+        self.stage_convert()
+        self.stage_apply_answers()
+        self.stage_apply_expired()
+        self.stage_apply_prepares()
+        self.settle_events()
+        self.ledger.commit(self.now_ms)
+        batch_clear(&self.batch)
+        if self._gate.waiting() and self.ledger.store is not None:
+            self.ledger.store.declare_asleep(self._gate.entries[self._gate.head].ticket)
+        if FASTILP_CHECK_EVERY_BATCH:
+            self.ledger.check()
+
+    cdef int _note_acceptance(self) except -1:
+        cdef bint accepts = self.ledger.accepts(self.now_ms) and not self._draining
+        if accepts != self._accepts:
+            self._accepts = accepts
+            self._events.append(("store", None, 0 if accepts else 1))
+        return 0
+
+    cdef int _reserve_columns(self) except -1:
+        cdef size_t count = self.batch.capacity
+        if count <= self._column_capacity:
+            return 0
+        self._fulfillments = <const uint8_t**>_resized(self._fulfillments, count * sizeof(void*))
+        self._conditions = <const uint8_t**>_resized(self._conditions, count * sizeof(void*))
+        self._matches = <uint8_t*>_resized(self._matches, count)
+        self._checked = <size_t*>_resized(self._checked, count * sizeof(size_t))
+        self._column_capacity = count
+        return 0
+
+    # --- 0 release ----------------------------------------------------------------------------------
+
+    cdef void stage_release(self) noexcept nogil:
+        cdef uint64_t committed = self.ledger.committed()
+        cdef Waiting* entry
+        while True:
+            entry = self._gate.next(committed, self.now_ms)
+            if entry == NULL:
+                return
+            if entry.ticket > committed:
+                self._counts[STATUS_FULFILLED_BEFORE_COMMIT] += 1
+                self.ledger.block_until(self.ledger.ticket)
+                self._accepts = False
+                with gil:
+                    self._events.append(
+                        ("fulfilled_before_commit", self._handles[entry.account], entry.amount)
+                    )
+            self.ledger.relayed(entry.account, entry.amount)
+            self.send(
+                entry.link, entry.request_id, self._gate.packets.bytes + entry.offset, entry.size,
+                True,
+            )
+
+    # --- 1 parse ------------------------------------------------------------------------------------
+
+    cdef void stage_parse(self) noexcept nogil:
+        cdef size_t i
+        cdef Row* row
+        for i in range(self.batch.count):
+            row = &self.batch.rows[i]
+            row.type = self.batch.packets.bytes[row.offset] if row.size else 0
+            if row.type == PACKET_FULFILL or row.type == PACKET_REJECT or row.flags & ROW_ANSWER:
+                row.flags |= ROW_ANSWER
+                self.parse_answer(row)
+            else:
+                self.parse_prepare(row)
+
+    cdef void parse_prepare(self, Row* row) noexcept nogil:
+        cdef PrepareFields fields
+        if prepare_parse(self.batch.packets.bytes + row.offset, row.size, &fields) != 0:
+            row.status = STATUS_INVALID_PACKET
+            return
+        row.canonical = <uint8_t>fields.canonical
+        row.packet_size = fields.packet_size
+        row.content = fields.content
+        row.destination = fields.destination
+        row.destination_size = fields.destination_size
+        row.data = fields.data
+        row.data_size = fields.data_size
+        row.amount = fields.amount
+        row.expires_at_ms = fields.expires_at_ms
+
+    cdef void parse_answer(self, Row* row) noexcept nogil:
+        cdef const uint8_t* packet = self.batch.packets.bytes + row.offset
+        cdef FulfillFields fulfill
+        cdef RejectFields reject
+        row.status = STATUS_INVALID_ANSWER
+        if row.type == PACKET_FULFILL and fulfill_parse(packet, row.size, &fulfill) == 0:
+            row.canonical = <uint8_t>fulfill.canonical
+            row.packet_size = fulfill.packet_size
+            row.content = fulfill.fulfillment
+            row.data = fulfill.data
+            row.data_size = fulfill.data_size
+            row.status = STATUS_OK
+        elif row.type == PACKET_REJECT and reject_parse(packet, row.size, &reject) == 0:
+            row.canonical = <uint8_t>reject.canonical
+            row.packet_size = reject.packet_size
+            row.status = STATUS_OK
+
+    # --- 2 match ------------------------------------------------------------------------------------
+
+    cdef void stage_match(self) noexcept nogil:
+        cdef size_t i
+        cdef Row* row
+        for i in range(self.batch.count):
+            row = &self.batch.rows[i]
+            if row.flags & ROW_ANSWER:
+                self.match_answer(row)
+            elif row.link_in == CONTROL_LINK and row.status == STATUS_OK:
+                if not row.flags & ROW_EGRESS_GIVEN:
+                    self.match_reinjected(row)
+                elif row.amount:
+                    row.status = STATUS_INVALID_PACKET
+
+    cdef void match_answer(self, Row* row) noexcept nogil:
+        cdef uint32_t slot = self._in_flight.match(row.link_in, row.request_id)
+        cdef InFlight* entry
+        if slot == SLOT_NONE or self._in_flight.entries[slot].flags & IN_FLIGHT_ANSWERED:
+            row.status = STATUS_UNMATCHED
+            return
+        entry = &self._in_flight.entries[slot]
+        entry.flags |= IN_FLIGHT_ANSWERED
+        row.slot = slot
+        if self.now_ms >= entry.expires_out_ms:
+            row.status = STATUS_TIMED_OUT
+        elif row.status == STATUS_OK and row.type == PACKET_REJECT:
+            row.status = STATUS_REJECTED
+        elif entry.flags & IN_FLIGHT_PUNT and entry.amount_in:
+            row.status = STATUS_INVALID_ANSWER
+
+    cdef void match_reinjected(self, Row* row) noexcept nogil:
+        """Control's Prepare takes the place of the punt with its id: sender, link and id come from there."""
+        cdef uint32_t slot = self._in_flight.match(CONTROL_LINK, row.request_id)
+        cdef InFlight* entry
+        if slot == SLOT_NONE or self._in_flight.entries[slot].flags & IN_FLIGHT_ANSWERED:
+            row.status = STATUS_UNMATCHED
+            return
+        entry = &self._in_flight.entries[slot]
+        if self.now_ms >= entry.expires_out_ms:
+            entry.flags |= IN_FLIGHT_ANSWERED
+            row.flags |= ROW_ANSWER
+            row.slot = slot
+            row.status = STATUS_TIMED_OUT
+            return
+        if row.amount != entry.amount_in:
+            row.status = STATUS_INVALID_PACKET
+            row.amount = entry.amount_in    # what its bucket gets back
+        row.link_in = entry.link_in
+        row.request_id = entry.request_id_in
+        row.account_in = entry.account_in
+        row.expires_at_ms = min(row.expires_at_ms, entry.expires_in_ms)
+        row.flags |= ROW_REINJECTED
+        if entry.flags & IN_FLIGHT_AMOUNT_TAKEN:
+            row.flags |= ROW_AMOUNT_TAKEN
+        self.release_entry(slot)
+
+    # --- 3 condition --------------------------------------------------------------------------------
+
+    cdef void stage_condition(self) noexcept nogil:
+        cdef size_t i, count = 0
+        cdef Row* row
+        for i in range(self.batch.count):
+            row = &self.batch.rows[i]
+            if row.flags & ROW_ANSWER and row.status == STATUS_OK:
+                self._fulfillments[count] = self.batch.packets.bytes + row.offset + row.content
+                self._conditions[count] = self._in_flight.entries[row.slot].condition
+                self._checked[count] = i
+                count += 1
+        if count:
+            condition_check(self._fulfillments, self._conditions, self._matches, count)
+        for i in range(count):
+            self.batch.rows[self._checked[i]].status = (
+                STATUS_FULFILLED if self._matches[i] else STATUS_WRONG_FULFILLMENT
+            )
+
+    # --- 4 admit ------------------------------------------------------------------------------------
+
+    cdef void stage_admit(self) noexcept nogil:
+        cdef size_t i
+        cdef Row* row
+        for i in range(self.batch.count):
+            row = &self.batch.rows[i]
+            if row.status == STATUS_OK and not row.flags & ROW_REINJECTED:
+                row.status = self.admit(row)
+                if row.status == STATUS_OK:
+                    row.status = self.admit_way(row)
+
+    cdef uint8_t admit(self, Row* row) noexcept nogil:
+        cdef Way* way
+        if row.account_in != ROW_NONE and self.ways[row.account_in].closed:
+            return STATUS_ACCOUNT_CLOSED
+        if not self._accepts:
+            return STATUS_STORE_UNAVAILABLE
+        if row.expires_at_ms <= self.now_ms:
+            return STATUS_EXPIRED
+        if row.account_in == ROW_NONE:
+            return STATUS_OK
+        way = &self.ways[row.account_in]
+        if row.amount > way.policy.max_packet_amount:
+            row.amount_out = way.policy.max_packet_amount
+            return STATUS_AMOUNT_TOO_LARGE
+        if not policy_takes_packet(&way.policy, self.now_ms):
+            return STATUS_PACKETS_RATE_LIMITED
+        if way.policy.amounts_limited:
+            if not policy_takes_amount(&way.policy, row.amount, self.now_ms):
+                return STATUS_AMOUNT_RATE_LIMITED
+            row.flags |= ROW_AMOUNT_TAKEN
+        return STATUS_OK
+
+    cdef uint8_t admit_way(self, Row* row) noexcept nogil:
+        """Own address and `peer.` are for control, if there is one."""
+        cdef const uint8_t* destination = self.batch.packets.bytes + row.offset + row.destination
+        if row.flags & ROW_EGRESS_GIVEN or not self.link_states[CONTROL_LINK].up:
+            return STATUS_OK
+        if self._is_own(destination, row.destination_size) or (
+            _is_peer(destination, row.destination_size)
+        ):
+            row.flags |= ROW_PUNT
+        return STATUS_OK
+
+    cdef bint _is_own(self, const uint8_t* address, size_t size) noexcept nogil:
+        return size == self._own_size and memcmp(address, self._own, size) == 0
+
+    # --- 5 route ------------------------------------------------------------------------------------
+
+    cdef void stage_route(self) noexcept nogil:
+        cdef size_t i
+        cdef Row* row
+        for i in range(self.batch.count):
+            row = &self.batch.rows[i]
+            if row.status == STATUS_OK and not row.flags & ROW_PUNT:
+                row.status = self.route(row)
+
+    cdef uint8_t route(self, Row* row) noexcept nogil:
+        cdef const uint8_t* destination = self.batch.packets.bytes + row.offset + row.destination
+        cdef int network
+        if row.flags & ROW_EGRESS_GIVEN:
+            return STATUS_UNREACHABLE if self.ways[row.account_out].closed else STATUS_OK
+        if _is_peer(destination, row.destination_size):
+            return STATUS_PEER_ADDRESS
+        network = address_network(destination, row.destination_size)
+        if network and self._own_network and network != self._own_network:
+            return STATUS_WRONG_NETWORK
+        if self._is_own(destination, row.destination_size):
+            return STATUS_UNREACHABLE
+        row.account_out = self._forwarding.lookup(destination, row.destination_size)
+        if row.account_out == FORWARDING_NONE or self.ways[row.account_out].closed:
+            return STATUS_UNREACHABLE
+        if row.account_out == row.account_in and not row.flags & ROW_REINJECTED:
+            return STATUS_REFLECTED
+        return STATUS_OK
+
+    # --- 6 convert ----------------------------------------------------------------------------------
+
+    cdef void stage_convert(self) noexcept nogil:
+        cdef size_t i
+        cdef Row* row
+        for i in range(self.batch.count):
+            row = &self.batch.rows[i]
+            if row.status == STATUS_OK:
+                row.status = self.convert(row)
+
+    cdef uint8_t convert(self, Row* row) noexcept nogil:
+        cdef Way* way_out
+        cdef uint32_t asset_in
+        cdef int rate
+        cdef int64_t margin_ms = 0
+        row.expires_out_ms = min(row.expires_at_ms, self.now_ms + self._hold_max_ms)
+        if row.flags & ROW_PUNT:
+            return STATUS_OK
+        way_out = &self.ways[row.account_out]
+        if row.amount:
+            asset_in = self.ways[row.account_in].asset
+            rate = self._rates.convert(asset_in, way_out.asset, row.amount, &row.amount_out)
+            if rate == RATE_MISSING:
+                return STATUS_NO_RATE
+            if rate == RATE_OVERFLOW:
+                row.amount_out = self._rates.convertible(asset_in, way_out.asset)
+                return STATUS_AMOUNT_OVERFLOW
+            if row.amount_out == 0:
+                return STATUS_AMOUNT_TOO_SMALL
+        if way_out.egress == NULL or not way_out.egress.local:
+            margin_ms = way_out.round_trip_ms
+            if row.account_in != ROW_NONE:
+                margin_ms += self.ways[row.account_in].round_trip_ms
+            row.expires_out_ms = min(row.expires_at_ms - margin_ms, row.expires_out_ms)
+        if row.expires_out_ms - self.now_ms < self._window_min_ms:
+            return STATUS_INSUFFICIENT_TIMEOUT
+        return STATUS_OK
+
+    # --- 7 apply ------------------------------------------------------------------------------------
+
+    cdef void stage_apply_answers(self) noexcept nogil:
+        cdef size_t i
+        cdef Row* row
+        for i in range(self.batch.count):
+            row = &self.batch.rows[i]
+            if row.flags & ROW_ANSWER:
+                self._counts[row.status] += 1
+                if row.status != STATUS_UNMATCHED:
+                    self.apply_answer(row)
+
+    cdef void apply_answer(self, Row* row) noexcept nogil:
+        cdef InFlight* entry = &self._in_flight.entries[row.slot]
+        cdef const uint8_t* packet
+        cdef size_t size
+        if row.status == STATUS_FULFILLED:
+            self.apply_fulfill(row, entry)
+            return
+        self.void_entry(row.slot)
+        if row.status == STATUS_REJECTED:
+            packet = self.canonical(row, &size)
+            if packet != NULL:
+                self.send(entry.link_in, entry.request_id_in, packet, size, True)
+        else:
+            self.send_reject(entry.link_in, entry.request_id_in, row.status, 0, 0)
+
+    cdef void apply_fulfill(self, Row* row, InFlight* entry) noexcept nogil:
+        cdef Waiting waiting
+        cdef size_t size
+        cdef const uint8_t* packet = self.canonical(row, &size)
+        self.ledger.post(
+            entry.account_in, entry.account_out, entry.amount_in, entry.amount_out,
+            entry.prepaid_share,
+        )
+        self.release_entry(row.slot)
+        if entry.amount_in and not self.ledger.immediate():
+            waiting.ticket = self.ledger.next_ticket()
+            waiting.leave_by_ms = entry.expires_in_ms - FULFILL_RELEASE_MARGIN_MS
+            waiting.amount = entry.amount_in
+            waiting.size = <uint32_t>size
+            waiting.link = entry.link_in
+            waiting.request_id = entry.request_id_in
+            waiting.account = entry.account_in
+            waiting.left = 0
+            if self._gate.append(&waiting, packet) == 0:
+                return
+        if entry.amount_in:
+            self.ledger.relayed(entry.account_in, entry.amount_in)
+        self.send(entry.link_in, entry.request_id_in, packet, size, True)
+
+    cdef void stage_apply_expired(self) noexcept nogil:
+        cdef uint32_t slot
+        cdef InFlight* entry
+        while True:
+            slot = self._in_flight.expired(self.now_ms)
+            if slot == SLOT_NONE:
+                return
+            entry = &self._in_flight.entries[slot]
+            self._counts[STATUS_TIMED_OUT] += 1
+            self.void_entry(slot)
+            self.send_reject(entry.link_in, entry.request_id_in, STATUS_TIMED_OUT, 0, 0)
+
+    cdef void void_entry(self, uint32_t slot) noexcept nogil:
+        cdef InFlight* entry = &self._in_flight.entries[slot]
+        if not entry.flags & IN_FLIGHT_PUNT:
+            self.ledger.void(
+                entry.account_in, entry.account_out, entry.amount_in, entry.amount_out,
+                entry.prepaid_share,
+            )
+        if entry.flags & IN_FLIGHT_AMOUNT_TAKEN:
+            policy_gives_back(&self.ways[entry.account_in].policy, entry.amount_in, self.now_ms)
+        self.release_entry(slot)
+
+    cdef void release_entry(self, uint32_t slot) noexcept nogil:
+        """Free the slot; what the entry says can be read until the slot is acquired again."""
+        cdef InFlight* entry = &self._in_flight.entries[slot]
+        self.link_states[entry.link_out].in_flight -= 1
+        if entry.account_in != ROW_NONE:
+            self.ways[entry.account_in].in_flight_in -= 1
+            if entry.flags & IN_FLIGHT_PUNT:
+                self.ways[entry.account_in].punts -= 1
+        if entry.account_out != ROW_NONE:
+            self.ways[entry.account_out].in_flight_out -= 1
+        self._in_flight.release(slot)
+
+    cdef void stage_apply_prepares(self) noexcept nogil:
+        cdef size_t i
+        cdef Row* row
+        for i in range(self.batch.count):
+            row = &self.batch.rows[i]
+            if row.flags & ROW_ANSWER:
+                continue
+            if row.status == STATUS_OK:
+                row.status = (
+                    self.apply_punt(row) if row.flags & ROW_PUNT else self.apply_prepare(row)
+                )
+            if row.status != STATUS_OK:
+                self.answer_fault(row)
+
+    cdef uint8_t apply_prepare(self, Row* row) noexcept nogil:
+        cdef Way* way_out = &self.ways[row.account_out]
+        cdef LinkState* link = way_out.egress
+        cdef uint64_t share
+        cdef uint32_t slot
+        cdef uint8_t status
+        if link == NULL or not link.up or link.closed:
+            return STATUS_LINK_DOWN
+        if self._sender_is_full(row):
+            return STATUS_CONNECTOR_BUSY
+        if way_out.in_flight_out >= way_out.in_flight_out_max or link.egress.size > EGRESS_SIZE_MAX:
+            return STATUS_PEER_BUSY
+        status = <uint8_t>self.ledger.reserve(
+            row.account_in, row.account_out, row.amount, row.amount_out, &share
+        )
+        if status != STATUS_OK:
+            return status
+        slot = self._in_flight.acquire(self.now_ms)
+        if slot == SLOT_NONE:
+            self.ledger.void(row.account_in, row.account_out, row.amount, row.amount_out, share)
+            return STATUS_CONNECTOR_BUSY
+        way_out.in_flight_out += 1
+        self.insert(row, slot, link.index, share)
+        self._counts[STATUS_FORWARDED] += 1
+        self.forward(row, slot)
+        return STATUS_OK
+
+    cdef bint _sender_is_full(self, Row* row) noexcept nogil:
+        if self._in_flight.count >= self._in_flight.capacity:
+            return True
+        return row.account_in != ROW_NONE and (
+            self.ways[row.account_in].in_flight_in >= self.ways[row.account_in].in_flight_in_max
+        )
+
+    cdef uint8_t apply_punt(self, Row* row) noexcept nogil:
+        cdef uint32_t slot
+        if self._sender_is_full(row) or (
+            row.account_in != ROW_NONE
+            and self.ways[row.account_in].punts >= PUNTS_PER_ACCOUNT_MAX
+        ):
+            return STATUS_CONNECTOR_BUSY
+        slot = self._in_flight.acquire(self.now_ms)
+        if slot == SLOT_NONE:
+            return STATUS_CONNECTOR_BUSY
+        self.insert(row, slot, CONTROL_LINK, 0)
+        if row.account_in != ROW_NONE:
+            self.ways[row.account_in].punts += 1
+        self._counts[STATUS_PUNTED] += 1
+        self.send(
+            CONTROL_LINK, self._in_flight.request_id(slot),
+            self.batch.packets.bytes + row.offset, row.packet_size, False,
+        )
+        return STATUS_OK
+
+    cdef void insert(self, Row* row, uint32_t slot, uint32_t link_out, uint64_t share) noexcept nogil:
+        cdef InFlight* entry = &self._in_flight.entries[slot]
+        memcpy(
+            entry.condition,
+            self.batch.packets.bytes + row.offset + row.content + CONDITION_OFFSET, 32,
+        )
+        entry.amount_in = row.amount
+        entry.amount_out = row.amount_out
+        entry.prepaid_share = share
+        entry.expires_in_ms = row.expires_at_ms
+        entry.expires_out_ms = row.expires_out_ms
+        entry.account_in = row.account_in
+        entry.account_out = row.account_out
+        entry.link_in = row.link_in
+        entry.link_out = link_out
+        entry.request_id_in = row.request_id
+        if row.flags & ROW_PUNT:
+            entry.flags |= IN_FLIGHT_PUNT
+        if row.flags & ROW_AMOUNT_TAKEN:
+            entry.flags |= IN_FLIGHT_AMOUNT_TAKEN
+        if row.account_in != ROW_NONE:
+            self.ways[row.account_in].in_flight_in += 1
+        self.link_states[link_out].in_flight += 1
+        self._in_flight.insert(slot)
+
+    # --- 8 rewrite, 9 scatter -----------------------------------------------------------------------
+
+    cdef void forward(self, Row* row, uint32_t slot) noexcept nogil:
+        cdef size_t size
+        cdef uint8_t* packet
+        prepare_patch(
+            self.batch.packets.bytes + row.offset, row.content, row.amount_out, row.expires_out_ms
+        )
+        packet = <uint8_t*>self.canonical(row, &size)
+        if packet != NULL:
+            self.send(
+                self._in_flight.entries[slot].link_out, self._in_flight.request_id(slot), packet,
+                size, False,
+            )
+
+    cdef const uint8_t* canonical(self, Row* row, size_t* size) noexcept nogil:
+        """The row's packet as we may send it: itself, or re-encoded in the scratch buffer. NULL: out of memory."""
+        cdef const uint8_t* packet = self.batch.packets.bytes + row.offset
+        if row.canonical:
+            size[0] = row.packet_size
+            return packet
+        self._scratch.size = 0
+        if row.type == PACKET_PREPARE:
+            size[0] = self._rewrite_prepare(row, packet)
+        elif row.type == PACKET_FULFILL:
+            size[0] = self._rewrite_fulfill(row, packet)
+        else:
+            size[0] = self._rewrite_reject(row, packet)
+        return self._scratch.bytes if size[0] else NULL
+
+    cdef size_t _rewrite_prepare(self, Row* row, const uint8_t* packet) noexcept nogil:
+        if arena_room(&self._scratch, prepare_size(row.destination_size, row.data_size)) == NULL:
+            return 0
+        return prepare_write(
+            self._scratch.bytes, row.amount_out, row.expires_out_ms,
+            packet + row.content + CONDITION_OFFSET, packet + row.destination,
+            row.destination_size, packet + row.data, row.data_size,
+        )
+
+    cdef size_t _rewrite_fulfill(self, Row* row, const uint8_t* packet) noexcept nogil:
+        if arena_room(&self._scratch, fulfill_size(row.data_size)) == NULL:
+            return 0
+        return fulfill_write(
+            self._scratch.bytes, packet + row.content, packet + row.data, row.data_size
+        )
+
+    cdef size_t _rewrite_reject(self, Row* row, const uint8_t* packet) noexcept nogil:
+        cdef RejectFields fields
+        reject_parse(packet, row.size, &fields)
+        if arena_room(
+            &self._scratch,
+            reject_size(fields.triggered_by_size, fields.message_size, fields.data_size),
+        ) == NULL:
+            return 0
+        return reject_write(
+            self._scratch.bytes, packet + fields.code, packet + fields.triggered_by,
+            fields.triggered_by_size, packet + fields.message, fields.message_size,
+            packet + fields.data, fields.data_size,
+        )
+
+    cdef void answer_fault(self, Row* row) noexcept nogil:
+        self._counts[row.status] += 1
+        if row.status == STATUS_UNMATCHED:
+            return
+        if row.flags & ROW_AMOUNT_TAKEN:
+            policy_gives_back(&self.ways[row.account_in].policy, row.amount, self.now_ms)
+        self.send_reject(row.link_in, row.request_id, row.status, row.amount, row.amount_out)
+
+    cdef void send_reject(
+        self, uint32_t link, uint32_t request_id, uint8_t status, uint64_t received, uint64_t maximum
+    ) noexcept nogil:
+        cdef const StatusInfo* info = status_info(status)
+        cdef uint8_t[16] amounts
+        cdef size_t data_size = 0, size
+        cdef int i
+        if status == STATUS_AMOUNT_TOO_LARGE or status == STATUS_AMOUNT_OVERFLOW:
+            for i in range(8):
+                amounts[i] = <uint8_t>(received >> (56 - 8 * i))
+                amounts[i + 8] = <uint8_t>(maximum >> (56 - 8 * i))
+            data_size = 16
+        self._scratch.size = 0
+        if arena_room(&self._scratch, REJECT_SIZE_EMIT_MAX) == NULL:
+            return
+        size = reject_write(
+            self._scratch.bytes, <const uint8_t*>info.code, self._own, self._own_size,
+            <const uint8_t*>info.message, info.message_size, amounts, data_size,
+        )
+        self.send(link, request_id, self._scratch.bytes, size, True)
+
+    cdef bint send(
+        self, uint32_t link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
+    ) noexcept nogil:
+        cdef LinkState* state = self.link_states[link]
+        if not link_send(state, request_id, packet, size, answer):
+            self._counts[STATUS_UNDELIVERABLE] += answer
+            return False
+        if not state.dirty:
+            state.dirty = 1
+            self.dirty_indexes[self.dirty_count] = link
+            self.dirty_count += 1
+        return True
+
+    # --- events and looking at it -------------------------------------------------------------------
+
+    cdef void settle_events(self) noexcept:
+        cdef uint32_t i
+        cdef uint64_t amount
+        for i in range(self.ledger._dirty_count):
+            amount = self.ledger.to_settle(self.ledger._dirty[i])
+            if amount:
+                self._events.append(("settle", self._handles[self.ledger._dirty[i]], amount))
+
+    def take_events(self):
+        """What control should know of since the last call; see switch.pyi."""
+        events, self._events = self._events, []
+        return events
+
+    def next_deadline_ms(self):
+        """When process must be called again even if nothing arrives; None if there is no such time."""
+        cdef int64_t deadline_ms = self._in_flight.next_deadline_ms()
+        if self._gate.waiting() and (deadline_ms < 0 or self._gate.earliest_ms < deadline_ms):
+            deadline_ms = self._gate.earliest_ms
+        return None if deadline_ms < 0 else deadline_ms
+
+    def fileno(self):
+        """Readable when a commit that the switch waits for has ended; -1 for a memory ledger."""
+        return -1 if self.ledger.store is None else self.ledger.store.fileno()
+
+    def drain(self):
+        """Refuse new Prepares from now on; answers go on."""
+        self._draining = True
+
+    def in_flight(self):
+        """Forwarded Prepares and punts that wait for an answer."""
+        return self._in_flight.count
+
+    def waiting(self):
+        """Fulfills that wait for their commit."""
+        return len(self._gate)
+
+    def punt_account(self, uint32_t request_id):
+        """Which account a punted Prepare came in on. KeyError: nothing waits for control under that id."""
+        cdef uint32_t slot = self._in_flight.match(CONTROL_LINK, request_id)
+        if slot == SLOT_NONE:
+            raise KeyError(request_id)
+        return self._handles.get(self._in_flight.entries[slot].account_in)
+
+    def statuses(self):
+        """Outcome name -> count since the start."""
+        return {
+            status_info(i).name.decode(): self._counts[i] for i in range(1, STATUS_COUNT)
+        }
+
+    def count_undeliverable(self, uint64_t count=1):
+        """An answer was taken from a link and its requester has gone."""
+        self._counts[STATUS_UNDELIVERABLE] += count
+
+
+cdef void* _resized(const void* block, size_t size) except NULL:
+    cdef void* grown = realloc(<void*>block, size)
+    if grown == NULL:
+        raise MemoryError()
+    return grown

@@ -1,0 +1,55 @@
+# What control writes and the pipeline reads: accounts, links, routes, rates.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from fastilp._core.forwarding cimport ForwardingTable
+from fastilp._core.ledger cimport Account, Ledger
+from fastilp._core.link cimport Link, LinkState
+from fastilp._core.policy cimport Policy
+from fastilp._core.rates cimport RateTable
+from fastilp._core.row cimport Batch
+
+
+cdef struct Way:
+    # What the pipeline knows of an account beside its money; same index as in the ledger.
+    Policy policy
+    LinkState* egress               # NULL = none
+    uint32_t asset
+    uint32_t round_trip_ms
+    uint32_t in_flight_in           # its Prepares that wait for an answer
+    uint32_t in_flight_in_max
+    uint32_t in_flight_out          # Prepares sent to it that wait for an answer
+    uint32_t in_flight_out_max
+    uint32_t punts
+    uint8_t closed
+
+
+cdef class Tables:
+    cdef readonly Ledger ledger
+    cdef readonly Link control
+    cdef RateTable _rates
+    cdef ForwardingTable _forwarding
+    cdef Way* ways
+    cdef uint32_t _way_capacity
+    cdef LinkState** link_states    # by link index; each lies in its Link
+    cdef uint32_t _link_capacity
+    cdef uint32_t* dirty_indexes    # links with something to take since the last dirty_links()
+    cdef uint32_t dirty_count
+    cdef list _links                # Link by index; [0] is control
+    cdef dict _accounts             # name -> Account
+    cdef dict _handles              # index -> Account
+    cdef dict _settings             # name -> dict
+    cdef Batch batch
+    cdef bytes _address
+    cdef const uint8_t* _own        # bytes of _address
+    cdef size_t _own_size
+    cdef int _own_network           # 1 live, 2 test, 0 neither (RFC 34: never both)
+    cdef int64_t now_ms             # of the last process()
+
+    cdef Link _open(self, Account account, str kind, str name, bint local)
+    cdef int _room_for_way(self, uint32_t index) except -1
+    cdef int _apply_settings(self, Account account, dict settings) except -1
+
+
+# 1 live (`g.`), 2 test (`test`, `test1` ...), 0 neither.
+cdef int address_network(const uint8_t* address, size_t size) noexcept nogil

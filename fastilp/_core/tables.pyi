@@ -1,0 +1,58 @@
+from decimal import Decimal
+from fractions import Fraction
+
+from fastilp._core.ledger import Account, Ledger
+from fastilp._core.link import Connection, Link
+
+class Tables:
+    """What control writes and the pipeline reads."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def control(self) -> Link:
+        """In-process link without an account: punts come out of it, control's own packets go in. Set `up` to open
+        it."""
+    address: str
+    """Own ILP address; settable."""
+    def add_account(
+        self,
+        name: str,
+        *,
+        asset_code: str,
+        asset_scale: int,
+        account_id: bytes | None = None,
+        **settings: int | None,
+    ) -> Account:
+        """`account_id`: 16 bytes, default derived from the name. Settings (units of the asset's smallest, ms): min_balance=None,
+        max_balance=None, max_packet_amount=2**64-1, packets_per_minute_limit=None, amount_per_minute_limit=None,
+        round_trip_time=500, settle_threshold=None, settle_to=None, max_in_flight_amount=None, in_flight_in_max=16384,
+        in_flight_out_max=16384. Raises UsageError for a name, id or asset that does not fit."""
+    def set_account(self, account: Account, **settings: int | None) -> None:
+        """Change settings of a live account; buckets keep their level."""
+    def close_account(self, account: Account) -> None:
+        """No new Prepares from or to it; what is in flight goes on."""
+    def settings(self, account: Account) -> dict[str, int | None]: ...
+    def account(self, name: str) -> Account:
+        """KeyError if there is none."""
+    def accounts(self) -> list[Account]: ...
+    def open_link(self, account: Account, *, kind: str = "message", name: str = "", local: bool = False) -> Link:
+        """Open a channel; the account's first one becomes its egress. `local`: packets end in this process, so their
+        expiry is not shortened."""
+    def set_egress(self, account: Account, link: Link | None) -> None: ...
+    def accept(self, codec: str = "btp") -> Connection: ...
+    def set_route(self, prefix: str, account: Account) -> None:
+        """Whole-segment prefix, "" = default. Raises UsageError for an invalid prefix."""
+    def del_route(self, prefix: str) -> None:
+        """KeyError if there is none."""
+    def routes(self) -> dict[str, Account]: ...
+    def set_rate(self, asset_code: str, rate: Fraction | Decimal | int | str) -> None:
+        """Value of one standard unit of the asset. Raises UsageError for zero, negative or inexact beyond 128 bits."""
+    def set_spread(self, spread: Fraction | Decimal | int | str) -> None:
+        """Taken from every conversion between different assets; 0 <= spread < 1."""
+    def dirty_links(self) -> list[Link]:
+        """Links with something to take since the last call."""
+    def balance(self, account: Account) -> int:
+        """credits_posted - debits_posted - debits_pending: positive = we owe the holder."""
+    def counters(self, account: Account) -> dict[str, int]: ...
+    def rates(self) -> dict[str, Fraction]: ...

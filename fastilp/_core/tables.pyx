@@ -1,0 +1,270 @@
+"""The tables of the switch: accounts, links, routes and rates, as control writes them and the pipeline reads them.
+
+Everything here runs between two calls of `Switch.process`, in Python's time. May import ledger, link, forwarding,
+rates and policy."""
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcmp, memset
+
+from fastilp._core.forwarding cimport ForwardingTable
+from fastilp._core.ledger cimport Account, Ledger
+from fastilp._core.limits cimport PREFIX_SEGMENTS_MAX
+from fastilp._core.link cimport Connection, Link, LinkState
+from fastilp._core.policy cimport policy_limit_amounts, policy_limit_packets
+from fastilp._core.rates cimport RateTable
+from fastilp._core.row cimport batch_free
+
+from fastilp._core.ledger import account_id_of
+from fastilp._core.packet import is_valid_address, is_valid_prefix
+from fastilp.errors import UsageError
+
+UINT32_MAX = (1 << 32) - 1
+UINT64_MAX = (1 << 64) - 1
+WIDE_MAX = (1 << 127) - 1
+
+# name: (default, smallest, largest); None means no limit where it is the default
+SETTINGS = {
+    "min_balance": (None, -WIDE_MAX, WIDE_MAX),
+    "max_balance": (None, -WIDE_MAX, WIDE_MAX),
+    "max_packet_amount": (UINT64_MAX, 0, UINT64_MAX),
+    "packets_per_minute_limit": (None, 0, UINT32_MAX),
+    "amount_per_minute_limit": (None, 0, UINT64_MAX),
+    "round_trip_time": (500, 0, 30_000),
+    "settle_threshold": (None, -WIDE_MAX, WIDE_MAX),
+    "settle_to": (None, -WIDE_MAX, WIDE_MAX),
+    "max_in_flight_amount": (None, 0, UINT64_MAX),
+    "in_flight_in_max": (16_384, 0, 1 << 20),
+    "in_flight_out_max": (16_384, 0, 1 << 20),
+}
+
+
+def _checked(name, settings):
+    for key, value in settings.items():
+        if key not in SETTINGS:
+            raise UsageError(f"account {name}: unknown setting {key!r}; known are {', '.join(SETTINGS)}")
+        default, smallest, largest = SETTINGS[key]
+        if value is None and default is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or not smallest <= value <= largest:
+            raise UsageError(f"account {name}: {key} must be from {smallest} to {largest}, not {value!r}")
+    return settings
+
+
+cdef int address_network(const uint8_t* address, size_t size) noexcept nogil:
+    if size >= 2 and address[0] == c"g" and address[1] == c".":
+        return 1
+    return 2 if size >= 4 and memcmp(address, b"test", 4) == 0 else 0
+
+
+cdef class Tables:
+    def __cinit__(self, Ledger ledger, str address, **limits):
+        self._links = []
+        self._accounts = {}
+        self._handles = {}
+        self._settings = {}
+        self._rates = RateTable()
+        self._forwarding = ForwardingTable()
+        self.ledger = ledger
+        self.address = address
+        self.control = self._open(None, "message", "control", True)
+        self.control.up = False
+
+    def __dealloc__(self):
+        cdef Link link
+        if self._links is not None:
+            for link in self._links:
+                link._batch = NULL
+        free(self.ways)
+        free(self.link_states)
+        free(self.dirty_indexes)
+        batch_free(&self.batch)
+
+    @property
+    def address(self):
+        """Own ILP address."""
+        return self._address.decode()
+
+    @address.setter
+    def address(self, value):
+        if not is_valid_address(value):
+            raise UsageError(f"own address {value!r} is not a valid ILP address (RFC 15), such as g.hub")
+        self._address = value.encode()
+        self._own = self._address
+        self._own_size = len(self._address)
+        self._own_network = address_network(self._own, self._own_size)
+
+    # --- accounts -----------------------------------------------------------------------------------
+
+    def add_account(self, str name, *, str asset_code, int asset_scale, bytes account_id=None, **settings):
+        """See tables.pyi. Raises UsageError."""
+        if not name or name in self._accounts:
+            raise UsageError(f"account {name!r} exists already" if name else "an account needs a name")
+        if not asset_code or not 0 <= asset_scale <= 255:
+            raise UsageError(
+                f"account {name}: an asset is a code and a scale from 0 to 255, not {asset_code!r}/{asset_scale}"
+            )
+        _checked(name, settings)
+        account_id = account_id_of(name) if account_id is None else account_id
+        asset = self._rates.asset(asset_code, asset_scale)
+        account = self.ledger.add(name, account_id, asset_code, asset_scale)
+        if account.index in self._handles:
+            raise UsageError(f"account {name}: its id is that of {self._handles[account.index].name}")
+        self._room_for_way(account.index)
+        self.ways[account.index].asset = asset
+        self._accounts[name] = account
+        self._handles[account.index] = account
+        self._settings[name] = {}
+        self._apply_settings(
+            account, {key: default for key, (default, _, _) in SETTINGS.items()} | settings
+        )
+        return account
+
+    def set_account(self, Account account, **settings):
+        """Change settings of a live account; buckets keep their level. Raises UsageError."""
+        _checked(account.name, settings)
+        self._apply_settings(account, self._settings[account.name] | settings)
+
+    def close_account(self, Account account):
+        """No new Prepares from or to it; what is in flight goes on."""
+        self.ways[account.index].closed = 1
+
+    def settings(self, Account account):
+        """All settings of an account, defaults included."""
+        return dict(self._settings[account.name])
+
+    def account(self, str name):
+        """KeyError if there is none of that name."""
+        return self._accounts[name]
+
+    def accounts(self):
+        """Every account that was added, in that order."""
+        return list(self._accounts.values())
+
+    def balance(self, Account account):
+        """credits_posted - debits_posted - debits_pending, in the asset's smallest unit: positive = we owe the
+        holder."""
+        counters = self.ledger.counters(account.id)
+        return (
+            counters["credits_posted"] - counters["debits_posted"] - counters["debits_pending"]
+        )
+
+    def counters(self, Account account):
+        """The seven counters of the ledger by name."""
+        return self.ledger.counters(account.id)
+
+    cdef int _apply_settings(self, Account account, dict settings) except -1:
+        cdef Way* way = &self.ways[account.index]
+        changed = self._settings[account.name]
+        way.policy.max_packet_amount = settings["max_packet_amount"]
+        way.round_trip_ms = settings["round_trip_time"]
+        way.in_flight_in_max = settings["in_flight_in_max"]
+        way.in_flight_out_max = settings["in_flight_out_max"]
+        if settings["packets_per_minute_limit"] != changed.get("packets_per_minute_limit"):
+            policy_limit_packets(&way.policy, settings["packets_per_minute_limit"], self.now_ms)
+        if settings["amount_per_minute_limit"] != changed.get("amount_per_minute_limit"):
+            policy_limit_amounts(&way.policy, settings["amount_per_minute_limit"], self.now_ms)
+        self.ledger.set_limits(account, settings)
+        self._settings[account.name] = settings
+        return 0
+
+    cdef int _room_for_way(self, uint32_t index) except -1:
+        cdef uint32_t capacity = max(self._way_capacity, <uint32_t>64)
+        cdef void* grown
+        while capacity <= index:
+            capacity *= 2
+        if capacity > self._way_capacity:
+            grown = realloc(self.ways, capacity * sizeof(Way))
+            if grown == NULL:
+                raise MemoryError()
+            self.ways = <Way*>grown
+            memset(self.ways + self._way_capacity, 0, (capacity - self._way_capacity) * sizeof(Way))
+            self._way_capacity = capacity
+        return 0
+
+    # --- links --------------------------------------------------------------------------------------
+
+    cdef Link _open(self, Account account, str kind, str name, bint local):
+        cdef uint32_t index = len(self._links)
+        cdef uint32_t capacity
+        cdef void* grown
+        cdef void* grown_indexes
+        cdef Link link = Link.make(&self.batch, index, account, kind, name, local)
+        if index == self._link_capacity:
+            capacity = max(self._link_capacity * 2, <uint32_t>16)
+            grown = realloc(self.link_states, capacity * sizeof(LinkState*))
+            if grown == NULL:
+                raise MemoryError()
+            self.link_states = <LinkState**>grown
+            grown_indexes = realloc(self.dirty_indexes, capacity * sizeof(uint32_t))
+            if grown_indexes == NULL:
+                raise MemoryError()
+            self.dirty_indexes = <uint32_t*>grown_indexes
+            self._link_capacity = capacity
+        self.link_states[index] = &link.state
+        self._links.append(link)
+        return link
+
+    def open_link(self, Account account not None, *, str kind="message", str name="", bint local=False):
+        """Open a channel of an account; the first one becomes its egress. Raises UsageError."""
+        if self._accounts.get(account.name) is not account:
+            raise UsageError(f"account {account.name} is not of this switch")
+        link = self._open(account, kind, name or f"{account.name}/{kind}", local)
+        if self.ways[account.index].egress == NULL:
+            self.set_egress(account, link)
+        return link
+
+    def set_egress(self, Account account not None, Link link):
+        """Where Prepares for this account go; None = nowhere (link_down). Raises UsageError."""
+        if link is not None and link.account is not account:
+            raise UsageError(f"link {link.name} does not belong to account {account.name}")
+        self.ways[account.index].egress = NULL if link is None else &link.state
+
+    def accept(self, str codec="btp"):
+        """A connection without an account as yet, for one BTP socket. Raises UsageError for another codec."""
+        if codec != "btp":
+            raise UsageError(f'codec must be "btp", not {codec!r}')
+        return Connection()
+
+    def dirty_links(self):
+        """Links with something to take since the last call."""
+        cdef uint32_t i
+        links = []
+        for i in range(self.dirty_count):
+            self.link_states[self.dirty_indexes[i]].dirty = 0
+            links.append(self._links[self.dirty_indexes[i]])
+        self.dirty_count = 0
+        return links
+
+    # --- routes and rates ---------------------------------------------------------------------------
+
+    def set_route(self, str prefix, Account account not None):
+        """Send what matches `prefix` (whole segments, "" = default) to an account. Raises UsageError."""
+        if prefix and not is_valid_prefix(prefix):
+            raise UsageError(f"{prefix!r} is not a valid prefix of ILP addresses, such as g.hub.bob")
+        if prefix.count(".") >= PREFIX_SEGMENTS_MAX:
+            raise UsageError(f"a prefix may have at most {PREFIX_SEGMENTS_MAX} segments")
+        self._forwarding.set(prefix.encode(), account.index)
+
+    def del_route(self, str prefix):
+        """KeyError if there is no such route."""
+        self._forwarding.remove(prefix.encode())
+
+    def routes(self):
+        """Prefix -> account."""
+        return {
+            prefix.decode(): self._handles[target] for prefix, target in self._forwarding.items()
+        }
+
+    def set_rate(self, str asset_code, rate):
+        """Value of one standard unit. Raises UsageError."""
+        self._rates.set_rate(asset_code, rate)
+
+    def set_spread(self, spread):
+        """Taken from every conversion between different asset codes. Raises UsageError."""
+        self._rates.set_spread(spread)
+
+    def rates(self):
+        """Asset code -> Fraction."""
+        return self._rates.rates()
