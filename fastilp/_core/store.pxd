@@ -1,5 +1,5 @@
 # The only place that opens LMDB: the environment, reads, the journal, and the writer thread (no GIL).
-# See docs/ledger.md. The Python face is in store.pyi.
+# See docs/ledger.md. The Python face is in store.pyi, the engine behind it in store_state.h.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -16,12 +16,24 @@ cdef enum StoreHealth:
     STORE_CLOSED = 3            # closed, or inherited through a fork
 
 
-cdef struct StoreState          # opaque to others; defined in store.pyx
+cdef extern from *:
+    """
+    typedef struct StoreState StoreState;
+    """
+    ctypedef struct StoreState:         # opaque to others; defined in store_state.h
+        pass
 
 
 cdef class Store:
     cdef StoreState* state
-    cdef dict _overlay          # key -> (ticket, value or None): control records that are not committed yet
+    cdef dict _overlay          # key -> (ticket, value or None): control records that are not folded yet
+    cdef int _lock_fd
+    cdef tuple _identity        # device and inode of the directory, while it is open
+    cdef readonly str path
+    cdef readonly bytes node_id
+    cdef readonly uint64_t incarnation
+    cdef readonly bint was_clean
+    cdef object __weakref__
 
     # Copy `count` packed rows (STORE_ROW_SIZE bytes each; row_indexes[i] is the dense index of row i's account,
     # a newer copy replaces a queued one) into the writer's queue under `ticket`, which must be greater than
@@ -39,4 +51,5 @@ cdef class Store:
     cdef int health(self) noexcept nogil
     # The loop is about to sleep: write the eventfd at the next commit (or at once if `ticket` is committed).
     cdef void declare_asleep(self, uint64_t ticket) noexcept nogil
+    # The loop runs again: no more wake-ups; one that was written is taken out of the eventfd.
     cdef void declare_awake(self) noexcept nogil

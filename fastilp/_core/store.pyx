@@ -1,0 +1,679 @@
+"""The store: an LMDB environment, its journal, and a writer thread that never takes the GIL (docs/ledger.md).
+
+This is the Python face and the readers; queue, journal and writer are plain C (store_state.h). It may import
+the standard library and fastilp.errors. It promises that reads see queued writes, that one process has a
+directory open once, and that everything the disk refuses is a StorageError that names the directory.
+"""
+
+cimport cython
+import fcntl
+import os
+import warnings
+import weakref
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stddef cimport size_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from fastilp._core.lmdb cimport (
+    MDB_FIRST, MDB_NEXT, MDB_NOTFOUND, MDB_SET_RANGE, MDB_cursor, MDB_cursor_op, MDB_dbi, MDB_txn,
+    MDB_val, mdb_cursor_close, mdb_cursor_get, mdb_cursor_open, mdb_get, mdb_strerror, mdb_version,
+)
+
+from fastilp.errors import StorageError, UsageError
+
+
+cdef extern from "store_state.h" nogil:
+    enum:
+        STORE_OK
+        STORE_ERROR_CLOSED
+        STORE_ERROR_CONTROLS_FULL
+        STORE_ERROR_FORMAT
+        STORE_ERROR_DAMAGED
+        STORE_ERROR_GAVE_UP
+        STORE_ERROR_FOREIGN
+        STORE_FORMAT
+        STORE_ID_BYTES
+        STORE_CONTROL_HEADER_BYTES
+        STORE_QUEUED_CONTROL_BYTES_MAX
+    ctypedef struct StoreStats:
+        uint64_t commits
+        uint64_t rows
+        uint64_t controls
+        uint64_t folds
+        uint64_t fold_rows
+        uint64_t failures
+        uint64_t reopens
+        uint64_t grows
+        uint64_t journal_records
+        uint64_t journal_bytes
+        uint64_t last_commit_us
+        uint64_t slowest_commit_us
+        uint64_t map_size
+        uint64_t used_size
+        uint64_t room_size
+    ctypedef struct StoreRecord:
+        uint64_t ticket
+        uint32_t row_count
+        const uint8_t* rows
+        const uint8_t* controls
+        size_t control_size
+    ctypedef struct StoreControl:
+        MDB_val key
+        MDB_val value
+        int deleted
+    # The engine's state, as far as this file looks into it.
+    struct Engine "StoreState":
+        MDB_dbi journal
+        MDB_dbi rows
+        MDB_dbi records
+        uint8_t* node_id
+        uint64_t incarnation
+        uint32_t found_format
+        int was_clean
+        int read_only
+        int eventfd
+        StoreStats stats
+
+    StoreState* store_new(
+        const char* path, int sync, int read_only, uint64_t map_size, uint64_t preallocate)
+    int store_open(StoreState* s)
+    int store_start(StoreState* s)
+    int store_stop(StoreState* s)
+    void store_poison(StoreState* s)
+    void store_free(StoreState* s)
+    int store_backup(StoreState* s, const char* path)
+    int store_ask_room(StoreState* s)
+    int store_read_begin(StoreState* s, MDB_txn** txn)
+    void store_read_end(StoreState* s, MDB_txn* txn)
+    void store_queue_submit(
+        StoreState* s, const uint8_t* rows, const uint32_t* indexes, uint32_t count, uint64_t ticket)
+    int store_queue_submit_records(
+        StoreState* s, const uint8_t* rows, const uint32_t* indexes, uint32_t count,
+        uint64_t ticket, const uint8_t* controls, size_t control_size, uint32_t control_count)
+    void store_declare_asleep(StoreState* s, uint64_t ticket)
+    void store_declare_awake(StoreState* s)
+    int store_wait(StoreState* s, uint64_t ticket, double timeout_seconds)
+    uint64_t store_committed(const StoreState* s)
+    uint64_t store_folded(const StoreState* s)
+    int store_health(const StoreState* s)
+    int store_record_read(const MDB_val* value, StoreRecord* record, uint32_t* found_format)
+    int store_control_next(const uint8_t** at, const uint8_t* end, StoreControl* control)
+    void store_number_put(uint8_t* at, uint64_t number, int size)
+
+    ctypedef struct _Batch "StoreBatch":
+        pass
+
+
+# Control records of one call, puts and deletes together (design: one journal record must stay small).
+RECORDS_PER_CALL_MAX = 500
+# LMDB's own limit in a default build (mdb_env_get_maxkeysize).
+KEY_SIZE_MAX = 511
+HEALTH_NAMES = ("healthy", "failing", "no_space", "closed")
+
+_identities = set()             # directories that this process has open: LMDB allows each once
+_stores = weakref.WeakSet()     # to be poisoned in a forked child
+
+
+def lmdb_version():
+    cdef int major, minor, patch
+    mdb_version(&major, &minor, &patch)
+    return major, minor, patch
+
+
+def _check_version():
+    version = lmdb_version()
+    text = ".".join(map(str, version))
+    if version >= (1, 0, 0):
+        raise StorageError(
+            f"LMDB {text} has another file format; build fastilp with LMDB 0.9 (FASTILP_LMDB=bundled)")
+    if (0, 9, 26) <= version <= (0, 9, 31):
+        warnings.warn(
+            f"LMDB {text} can break its locks when a second process (a backup) closes the store; "
+            "use 0.9.32 or newer (FASTILP_LMDB=bundled)", RuntimeWarning, stacklevel=3)
+
+
+def _poison_after_fork():
+    cdef Store store
+    for store in list(_stores):
+        _poison(store)
+    _identities.clear()
+
+
+os.register_at_fork(after_in_child=_poison_after_fork)
+
+
+cdef str _reason(int rc):
+    return mdb_strerror(rc).decode("ascii", "replace")
+
+
+cdef object _failure(store, int rc, str doing):
+    """The StorageError for an outcome of the engine."""
+    cdef str where = store.path
+    if rc == STORE_ERROR_CLOSED:
+        return StorageError(f"{where}: cannot {doing}, the store is closed, read-only, or came through a fork")
+    if rc == STORE_ERROR_CONTROLS_FULL:
+        return StorageError(
+            f"{where}: cannot {doing}, {STORE_QUEUED_CONTROL_BYTES_MAX} bytes of control records "
+            "already wait for the disk; try again when commits work")
+    if rc == STORE_ERROR_FORMAT:
+        found = (<Engine*>store.state).found_format
+        return StorageError(
+            f"{where}: written in format {found}, this fastilp reads format {STORE_FORMAT}; "
+            "use the fastilp that wrote it, or a newer one")
+    if rc == STORE_ERROR_DAMAGED:
+        return StorageError(f"{where}: cannot {doing}, a record is damaged; restore a backup")
+    if rc == STORE_ERROR_FOREIGN:
+        return StorageError(f"{where}: holds an LMDB environment that is not fastilp's; use another directory")
+    if rc == STORE_ERROR_GAVE_UP:
+        return StorageError(
+            f"{where}: closed although commits fail; what was submitted after ticket "
+            f"{store.committed()} is lost")
+    return StorageError(f"{where}: cannot {doing}: {_reason(rc)}")
+
+
+cdef bytes _bytes(const MDB_val* value):
+    return PyBytes_FromStringAndSize(<const char*>value.mv_data, <Py_ssize_t>value.mv_size)
+
+
+cdef MDB_val _val(bytes data):
+    cdef MDB_val value
+    value.mv_data = PyBytes_AS_STRING(data)
+    value.mv_size = <size_t>PyBytes_GET_SIZE(data)
+    return value
+
+
+cdef class _Controls:
+    """Puts and deletes packed as a journal record holds them."""
+
+    cdef uint8_t* data
+    cdef size_t size
+    cdef uint32_t count
+
+    def __cinit__(self, list puts, list deletes):
+        cdef uint8_t* at
+        self._check(puts, deletes)
+        self.data = <uint8_t*>malloc(self.size + 1)
+        if self.data is NULL:
+            raise MemoryError
+        at = self.data
+        for key, value in puts:
+            at = self._pack(at, key, value)
+        for key in deletes:
+            at = self._pack(at, key, None)
+
+    def __dealloc__(self):
+        free(self.data)
+
+    cdef int _check(self, list puts, list deletes) except -1:
+        if len(puts) + len(deletes) > RECORDS_PER_CALL_MAX:
+            raise UsageError(
+                f"{len(puts) + len(deletes)} control records in one call, at most {RECORDS_PER_CALL_MAX}")
+        self.size = 0
+        self.count = <uint32_t>(len(puts) + len(deletes))
+        for key, value in puts:
+            self.size += STORE_CONTROL_HEADER_BYTES + _key_size(key) + <size_t>len(<bytes?>value)
+        for key in deletes:
+            self.size += STORE_CONTROL_HEADER_BYTES + _key_size(key)
+        if self.size > STORE_QUEUED_CONTROL_BYTES_MAX:
+            raise UsageError(
+                f"control records of {self.size} bytes in one call, "
+                f"at most {STORE_QUEUED_CONTROL_BYTES_MAX}")
+        return 0
+
+    cdef uint8_t* _pack(self, uint8_t* at, bytes key, bytes value):
+        cdef size_t key_size = <size_t>len(key)
+        cdef size_t value_size = 0 if value is None else <size_t>len(value)
+        store_number_put(at, key_size, 4)
+        store_number_put(at + 4, 0xFFFFFFFF if value is None else value_size, 4)
+        at += STORE_CONTROL_HEADER_BYTES
+        memcpy(at, PyBytes_AS_STRING(key), key_size)
+        if value is not None:
+            memcpy(at + key_size, PyBytes_AS_STRING(value), value_size)
+        return at + key_size + value_size
+
+
+cdef size_t _key_size(bytes key) except 0:
+    if key is None or not 0 < len(key) <= KEY_SIZE_MAX:
+        raise UsageError(f"the key of a control record has 1 to {KEY_SIZE_MAX} bytes, not {key!r}")
+    return <size_t>len(key)
+
+
+cdef dict _journal_controls(MDB_txn* txn, Store store):
+    """What the journal says about control records: key -> value, None for a delete. For read-only stores; a
+    store that writes has it in its overlay."""
+    cdef MDB_val key, value
+    cdef StoreRecord record
+    cdef StoreControl control
+    cdef const uint8_t* at
+    cdef dict found = {}
+    cdef _Cursor cursor = _Cursor(store)
+    cursor.open(txn, (<Engine*>store.state).journal)
+    while cursor.next(&key, &value):
+        _record(store, &value, &record)
+        at = record.controls
+        while store_control_next(&at, record.controls + record.control_size, &control) == 1:
+            found[_bytes(&control.key)] = None if control.deleted else _bytes(&control.value)
+    return found
+
+
+cdef class _Cursor:
+    """A cursor that closes itself; must be dropped before its transaction ends."""
+
+    cdef Store store
+    cdef MDB_cursor* cursor
+    cdef MDB_cursor_op step
+
+    def __cinit__(self, Store store):
+        self.store = store
+        self.step = MDB_FIRST
+
+    def __dealloc__(self):
+        self.close()
+
+    cdef void close(self) noexcept:
+        if self.cursor is not NULL:
+            mdb_cursor_close(self.cursor)
+            self.cursor = NULL
+
+    cdef int open(self, MDB_txn* txn, MDB_dbi dbi) except -1:
+        cdef int rc = mdb_cursor_open(txn, dbi, &self.cursor)
+        if rc:
+            raise _failure(self.store, rc, "read")
+        return 0
+
+    cdef bint next(self, MDB_val* key, MDB_val* value) except -1:
+        """The next pair; the first one, or the first from `key` on when step is MDB_SET_RANGE."""
+        cdef int rc = mdb_cursor_get(self.cursor, key, value, self.step)
+        self.step = MDB_NEXT
+        if rc == MDB_NOTFOUND:
+            self.close()
+            return False
+        if rc:
+            raise _failure(self.store, rc, "read")
+        return True
+
+
+def _make_directory(path, read_only):
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise StorageError(f"{path}: is not a directory; a store is a directory of its own")
+    if read_only:
+        if not os.path.exists(os.path.join(path, "data.mdb")):
+            raise StorageError(f"{path}: there is no store in it")
+        return
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be created: {error.strerror}") from error
+
+
+def _lock_directory(path):
+    """A descriptor that holds the directory. A file of its own: POSIX locks of LMDB's files would be lost if
+    anybody else in this process opened and closed them."""
+    name = os.path.join(path, "LOCK")
+    try:
+        lock_fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"{name}: cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock_fd, 0)
+        os.pwrite(lock_fd, b"%d\n" % os.getpid(), 0)
+    except OSError as error:
+        holder = os.pread(lock_fd, 20, 0).decode("ascii", "replace").strip()
+        os.close(lock_fd)
+        if isinstance(error, BlockingIOError):
+            raise StorageError(
+                f"{path}: another node (process {holder or 'unknown'}) uses this data directory; "
+                "stop it, or give this node a data_dir of its own") from None
+        raise StorageError(f"{name}: cannot be locked: {error.strerror}") from error
+    return lock_fd
+
+
+cdef int _claim(Store store, bint read_only) except -1:
+    _make_directory(store.path, read_only)
+    status = os.stat(store.path)
+    identity = (status.st_dev, status.st_ino)
+    if identity in _identities:
+        raise StorageError(
+            f"{store.path}: this process has it open already, and LMDB allows that once; close the first one")
+    if not read_only:
+        store._lock_fd = _lock_directory(store.path)
+    store._identity = identity
+    _identities.add(identity)
+    return 0
+
+
+cdef int _open(
+    Store store, bint sync, bint read_only, uint64_t map_size, uint64_t preallocate
+) except -1:
+    cdef bytes path = os.fsencode(store.path)
+    cdef const char* path_chars = path
+    cdef Engine* engine
+    cdef int rc
+    store.state = store_new(path_chars, sync, read_only, map_size, preallocate)
+    if store.state is NULL:
+        raise StorageError(f"{store.path}: no memory or no descriptors for the store")
+    with nogil:
+        rc = store_open(store.state)
+        if rc == 0 and not read_only:
+            rc = store_start(store.state)
+    if rc:
+        raise _failure(store, rc, "open it")
+    engine = <Engine*>store.state
+    store.node_id = PyBytes_FromStringAndSize(<const char*>engine.node_id, 16)
+    store.incarnation = engine.incarnation
+    store.was_clean = engine.was_clean != 0
+    return 0
+
+
+cdef int _release(Store store) except -1:
+    """Let go of the directory; safe at any stage of opening or closing."""
+    cdef int rc = 0
+    if store.state is not NULL:
+        with nogil:
+            rc = store_stop(store.state)
+    if store._lock_fd >= 0:
+        os.close(store._lock_fd)
+        store._lock_fd = -1
+    if store._identity is not None:
+        _identities.discard(store._identity)
+        store._identity = None
+    if rc:
+        raise _failure(store, rc, "close it")
+    return 0
+
+
+cdef void _poison(Store store):
+    store_poison(store.state)
+    if store._lock_fd >= 0:
+        os.close(store._lock_fd)
+        store._lock_fd = -1
+    store._identity = None
+
+
+cdef void _prune(Store store):
+    """Forget what `records` holds by now. The overlay is in the order of tickets: newer writes of a key are
+    put at its end."""
+    cdef uint64_t folded = store_folded(store.state)
+    cdef list done = []
+    for key, (ticket, _) in store._overlay.items():
+        if ticket > folded:
+            break
+        done.append(key)
+    for key in done:
+        del store._overlay[key]
+
+
+cdef MDB_txn* _begin(Store store) except NULL:
+    cdef MDB_txn* txn = NULL
+    cdef int rc = store_read_begin(store.state, &txn)
+    if rc:
+        raise _failure(store, rc, "read")
+    return txn
+
+
+cdef int _record(Store store, const MDB_val* value, StoreRecord* record) except -1:
+    cdef uint32_t found_format = 0
+    cdef int rc = store_record_read(value, record, &found_format)
+    if rc:
+        (<Engine*>store.state).found_format = found_format
+        raise _failure(store, rc, "read the journal")
+    return 0
+
+
+cdef int _folded_rows(Store store, MDB_txn* txn, dict found) except -1:
+    cdef MDB_val key, value
+    cdef _Cursor cursor = _Cursor(store)
+    cursor.open(txn, (<Engine*>store.state).rows)
+    while cursor.next(&key, &value):
+        found[_bytes(&key)] = _bytes(&value)
+    return 0
+
+
+cdef int _journal_rows(Store store, MDB_txn* txn, dict found) except -1:
+    cdef MDB_val key, value
+    cdef StoreRecord record
+    cdef const char* row
+    cdef uint32_t i
+    cdef _Cursor cursor = _Cursor(store)
+    cursor.open(txn, (<Engine*>store.state).journal)
+    while cursor.next(&key, &value):
+        _record(store, &value, &record)
+        for i in range(record.row_count):
+            row = <const char*>record.rows + <size_t>i * STORE_ROW_SIZE
+            found[row[:STORE_ID_BYTES]] = row[:STORE_ROW_SIZE]
+    return 0
+
+
+cdef dict _unfolded(Store store, MDB_txn* txn):
+    """Control records that `records` does not hold yet."""
+    if (<Engine*>store.state).read_only:
+        return _journal_controls(txn, store)
+    _prune(store)
+    return {key: value for key, (_, value) in store._overlay.items()}
+
+
+cdef int _folded_records(Store store, MDB_txn* txn, bytes prefix, dict found) except -1:
+    cdef MDB_val key = _val(prefix), value
+    cdef _Cursor cursor = _Cursor(store)
+    cursor.open(txn, (<Engine*>store.state).records)
+    if prefix:
+        cursor.step = MDB_SET_RANGE
+    while cursor.next(&key, &value):
+        name = _bytes(&key)
+        if not name.startswith(prefix):
+            break
+        found[name] = _bytes(&value)
+    return 0
+
+
+@cython.final
+cdef class Store:
+    # The docstring of the class and of its methods are in store.pyi.
+
+    def __cinit__(self):
+        self._lock_fd = -1
+
+    def __init__(
+        self, str path, *, bint sync=True, uint64_t map_size=1 << 30, uint64_t preallocate=16 << 20,
+        bint read_only=False,
+    ):
+        if self.state is not NULL:
+            raise UsageError(f"{self.path}: the store is already open")
+        _check_version()
+        self.path = path
+        self._overlay = {}
+        self.node_id = b""
+        try:
+            _claim(self, read_only)
+            _open(self, sync, read_only, map_size, preallocate)
+        except BaseException:
+            _release(self)
+            raise
+        _stores.add(self)
+
+    def __dealloc__(self):
+        if self.state is not NULL:
+            with nogil:
+                store_stop(self.state)
+                store_free(self.state)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+        _identities.discard(self._identity)
+
+    def close(self):
+        _release(self)
+
+    # --- Writing ---------------------------------------------------------------------------------
+
+    cdef void submit(
+        self, const uint8_t* rows, const uint32_t* row_indexes, uint32_t count, uint64_t ticket
+    ) noexcept nogil:
+        store_queue_submit(self.state, rows, row_indexes, count, ticket)
+
+    cdef int submit_records(
+        self, const uint8_t* rows, const uint32_t* row_indexes, uint32_t count, uint64_t ticket,
+        list puts, list deletes,
+    ) except -1:
+        cdef _Controls controls = _Controls(puts, deletes)
+        cdef int rc
+        with nogil:
+            rc = store_queue_submit_records(
+                self.state, rows, row_indexes, count, ticket,
+                controls.data, controls.size, controls.count)
+        if rc:
+            raise _failure(self, rc, "write")
+        _prune(self)
+        for key, value in puts:
+            self._overlay.pop(key, None)
+            self._overlay[key] = (ticket, value)
+        for key in deletes:
+            self._overlay.pop(key, None)
+            self._overlay[key] = (ticket, None)
+        return 0
+
+    def write(self, uint64_t ticket, rows=(), puts=(), deletes=()):
+        cdef list pairs = list(rows)
+        cdef bytes packed = b"".join([row for _, row in pairs])
+        cdef uint32_t* indexes
+        if any(len(row) != STORE_ROW_SIZE for _, row in pairs):
+            raise UsageError(f"a row has {STORE_ROW_SIZE} bytes")
+        indexes = <uint32_t*>malloc((len(pairs) + 1) * sizeof(uint32_t))
+        if indexes is NULL:
+            raise MemoryError
+        try:
+            for position, (index, _) in enumerate(pairs):
+                indexes[<size_t>position] = index
+            self.submit_records(
+                <const uint8_t*>PyBytes_AS_STRING(packed), indexes, <uint32_t>len(pairs), ticket,
+                list(puts), list(deletes))
+        finally:
+            free(indexes)
+
+    # --- Commits ---------------------------------------------------------------------------------
+
+    cdef uint64_t committed(self) noexcept nogil:
+        return store_committed(self.state)
+
+    cdef int health(self) noexcept nogil:
+        return store_health(self.state)
+
+    cdef void declare_asleep(self, uint64_t ticket) noexcept nogil:
+        store_declare_asleep(self.state, ticket)
+
+    cdef void declare_awake(self) noexcept nogil:
+        store_declare_awake(self.state)
+
+    @property
+    def committed_ticket(self):
+        return store_committed(self.state)
+
+    def asleep(self, uint64_t ticket):
+        store_declare_asleep(self.state, ticket)
+
+    def awake(self):
+        store_declare_awake(self.state)
+
+    def fileno(self):
+        return (<Engine*>self.state).eventfd
+
+    def wait(self, uint64_t ticket, double timeout=30.0):
+        cdef int done
+        with nogil:
+            done = store_wait(self.state, ticket, timeout if timeout > 0 else 0)
+        return done != 0
+
+    # --- Reading ---------------------------------------------------------------------------------
+
+    def rows(self):
+        cdef MDB_txn* txn = _begin(self)
+        cdef dict found = {}
+        try:
+            _folded_rows(self, txn, found)
+            _journal_rows(self, txn, found)
+        finally:
+            store_read_end(self.state, txn)
+        return list(found.values())
+
+    def get(self, bytes key not None):
+        # The overlay is asked before the transaction begins: what is folded in between is found in both.
+        if key in self._overlay:
+            return self._overlay[key][1]
+        _key_size(key)
+        cdef MDB_val wanted = _val(key), value
+        cdef MDB_txn* txn = _begin(self)
+        cdef int rc
+        try:
+            if (<Engine*>self.state).read_only:
+                newer = _journal_controls(txn, self)
+                if key in newer:
+                    return newer[key]
+            rc = mdb_get(txn, (<Engine*>self.state).records, &wanted, &value)
+            if rc == MDB_NOTFOUND:
+                return None
+            if rc:
+                raise _failure(self, rc, "read")
+            return _bytes(&value)
+        finally:
+            store_read_end(self.state, txn)
+
+    def items(self, bytes prefix not None=b""):
+        cdef dict newer = {} if (<Engine*>self.state).read_only else _unfolded(self, NULL)
+        cdef MDB_txn* txn = _begin(self)
+        cdef dict found = {}
+        try:
+            if (<Engine*>self.state).read_only:
+                newer = _unfolded(self, txn)
+            _folded_records(self, txn, prefix, found)
+        finally:
+            store_read_end(self.state, txn)
+        for key, value in newer.items():
+            if key.startswith(prefix):
+                found[key] = value
+        return iter(sorted((key, value) for key, value in found.items() if value is not None))
+
+    # --- The whole -------------------------------------------------------------------------------
+
+    def stats(self):
+        cdef StoreStats stats = (<Engine*>self.state).stats
+        return {
+            "health": HEALTH_NAMES[store_health(self.state)],
+            "commits": stats.commits, "rows": stats.rows, "controls": stats.controls,
+            "folds": stats.folds, "fold_rows": stats.fold_rows, "failures": stats.failures,
+            "reopens": stats.reopens, "grows": stats.grows,
+            "journal_records": stats.journal_records, "journal_bytes": stats.journal_bytes,
+            "last_commit_us": stats.last_commit_us, "slowest_commit_us": stats.slowest_commit_us,
+            "map_size": stats.map_size, "used_size": stats.used_size, "room_size": stats.room_size,
+            "lmdb_version": ".".join(map(str, lmdb_version())),
+        }
+
+    def backup(self, str path not None):
+        cdef bytes target = os.fsencode(path)
+        cdef const char* target_chars = target
+        cdef int rc = 0
+        try:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            if os.listdir(path):
+                raise StorageError(f"{path}: is not empty; a backup goes into an empty directory")
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be a backup's directory: {error.strerror}") from error
+        with nogil:
+            if not (<Engine*>self.state).read_only:
+                rc = store_ask_room(self.state)
+            if rc == 0:
+                rc = store_backup(self.state, target_chars)
+        if rc:
+            raise _failure(self, rc, f"copy it to {path}")
+        _sync_directory(path)
+
+
+def _sync_directory(path):
+    """LMDB's copy is not on the disk until somebody says so."""
+    for name in (os.path.join(path, "data.mdb"), path):
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

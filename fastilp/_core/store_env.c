@@ -1,0 +1,446 @@
+/* The LMDB environment: opening and checking it, room in its map and in its file, and reopening it.
+ * Resizing and reopening take `env_lock` exclusively; whoever reads takes it shared. */
+
+#define _GNU_SOURCE
+
+#include "store_state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+static void cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+StoreState *store_new(const char *path, int sync, int read_only, uint64_t map_size,
+                      uint64_t preallocate)
+{
+    StoreState *s = calloc(1, sizeof *s);
+
+    if (s == NULL)
+        return NULL;
+    s->path = strdup(path);
+    s->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->path == NULL || s->eventfd < 0) {
+        free(s->path);
+        free(s);
+        return NULL;
+    }
+    s->sync = sync;
+    s->read_only = read_only;
+    s->stopping = read_only;    /* nothing may be submitted */
+    s->map_size_min = map_size < STORE_MAP_SIZE_MIN ? STORE_MAP_SIZE_MIN : map_size;
+    s->preallocate = preallocate;
+    s->gathering = &s->batches[0];
+    s->committing = &s->batches[1];
+    s->epoch = 1;
+    s->gathering->epoch = 1;
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_rwlock_init(&s->env_lock, NULL);
+    cond_init(&s->work);
+    cond_init(&s->committed_changed);
+    return s;
+}
+
+void store_free(StoreState *s)
+{
+    for (int i = 0; i < 2; i++) {
+        free(s->batches[i].rows);
+        free(s->batches[i].indexes);
+        free(s->batches[i].controls);
+    }
+    free(s->positions);
+    free(s->newest);
+    free(s->newest_known);
+    free(s->dirty);
+    free(s->path);
+    close(s->eventfd);
+    free(s);
+}
+
+/* --- Opening -------------------------------------------------------------------------------------- */
+
+static int env_open(StoreState *s)
+{
+    unsigned int flags = MDB_NOTLS | MDB_NORDAHEAD;
+    int rc = mdb_env_create(&s->env);
+
+    if (rc) {
+        s->env = NULL;
+        return rc;
+    }
+    if (s->read_only)
+        flags |= MDB_RDONLY;
+    else if (!s->sync)
+        flags |= MDB_NOSYNC;
+    rc = mdb_env_set_maxdbs(s->env, 8);
+    if (rc == 0 && !s->read_only)
+        rc = mdb_env_set_mapsize(s->env, s->map_size_min);
+    if (rc == 0)
+        rc = mdb_env_open(s->env, s->path, flags, 0600);
+    if (rc) {
+        mdb_env_close(s->env);
+        s->env = NULL;
+    }
+    return rc;
+}
+
+void store_env_close(StoreState *s)
+{
+    pthread_rwlock_wrlock(&s->env_lock);
+    if (s->env)
+        mdb_env_close(s->env);
+    s->env = NULL;
+    pthread_rwlock_unlock(&s->env_lock);
+}
+
+static int meta_get(StoreState *s, MDB_txn *txn, const char *name, void *into, size_t size)
+{
+    MDB_val key = {strlen(name), (void *)name}, value;
+    int rc = mdb_get(txn, s->meta, &key, &value);
+
+    if (rc)
+        return rc;
+    if (value.mv_size != size)
+        return STORE_ERROR_DAMAGED;
+    memcpy(into, value.mv_data, size);
+    return 0;
+}
+
+static int meta_put(StoreState *s, MDB_txn *txn, const char *name, const void *from, size_t size)
+{
+    MDB_val key = {strlen(name), (void *)name}, value = {size, (void *)from};
+
+    return mdb_put(txn, s->meta, &key, &value, 0);
+}
+
+/* An environment that has databases, but none of ours, is somebody else's. */
+static int meta_open(StoreState *s, MDB_txn *txn, unsigned int create)
+{
+    MDB_dbi main_dbi;
+    MDB_stat stat;
+    int rc = mdb_dbi_open(txn, "meta", 0, &s->meta);
+
+    if (rc != MDB_NOTFOUND)
+        return rc;
+    rc = mdb_dbi_open(txn, NULL, 0, &main_dbi);
+    if (rc == 0)
+        rc = mdb_stat(txn, main_dbi, &stat);
+    if (rc == 0 && (stat.ms_entries || !create))
+        return STORE_ERROR_FOREIGN;
+    return rc ? rc : mdb_dbi_open(txn, "meta", create, &s->meta);
+}
+
+static int databases_open(StoreState *s, MDB_txn *txn, unsigned int create)
+{
+    int rc = mdb_dbi_open(txn, "journal", create, &s->journal);
+
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, "rows", create, &s->rows);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, "records", create, &s->records);
+    return rc;
+}
+
+/* Numbers in `meta` are little-endian, like all of ours. */
+static int meta_read(StoreState *s, MDB_txn *txn)
+{
+    uint8_t format[4], incarnation[8], clean[1];
+    int rc = meta_get(s, txn, "format", format, sizeof format);
+
+    if (rc)
+        return rc;
+    s->found_format = (uint32_t)store_number_get(format, 4);
+    if (s->found_format != STORE_FORMAT)
+        return STORE_ERROR_FORMAT;
+    rc = meta_get(s, txn, "node_id", s->node_id, sizeof s->node_id);
+    if (rc == 0)
+        rc = meta_get(s, txn, "incarnation", incarnation, sizeof incarnation);
+    if (rc == 0)
+        rc = meta_get(s, txn, "clean", clean, sizeof clean);
+    if (rc)
+        return rc == MDB_NOTFOUND ? STORE_ERROR_DAMAGED : rc;
+    s->incarnation = store_number_get(incarnation, 8);
+    s->was_clean = clean[0];
+    return 0;
+}
+
+static int meta_create(StoreState *s, MDB_txn *txn)
+{
+    uint8_t format[4];
+    int rc;
+
+    if (getrandom(s->node_id, sizeof s->node_id, 0) != (ssize_t)sizeof s->node_id)
+        return errno;
+    store_number_put(format, STORE_FORMAT, 4);
+    s->incarnation = 0;
+    s->was_clean = 1;
+    rc = meta_put(s, txn, "format", format, sizeof format);
+    return rc ? rc : meta_put(s, txn, "node_id", s->node_id, sizeof s->node_id);
+}
+
+static int meta_raise(StoreState *s, MDB_txn *txn)
+{
+    uint8_t incarnation[8], clean[1] = {0};
+    int rc;
+
+    store_number_put(incarnation, s->incarnation + 1, 8);
+    rc = meta_put(s, txn, "incarnation", incarnation, sizeof incarnation);
+    return rc ? rc : meta_put(s, txn, "clean", clean, sizeof clean);
+}
+
+/* First transaction of a run. Nothing is written unless the format is ours. */
+static int open_first(StoreState *s, MDB_txn *txn)
+{
+    int rc = meta_open(s, txn, s->read_only ? 0 : MDB_CREATE);
+
+    if (rc)
+        return rc;
+    rc = meta_read(s, txn);
+    if (rc == MDB_NOTFOUND)
+        rc = s->read_only ? STORE_ERROR_FOREIGN : meta_create(s, txn);
+    if (rc == 0)
+        rc = databases_open(s, txn, s->read_only ? 0 : MDB_CREATE);
+    return rc || s->read_only ? rc : meta_raise(s, txn);
+}
+
+static int open_again(StoreState *s, MDB_txn *txn)
+{
+    int rc = mdb_dbi_open(txn, "meta", 0, &s->meta);
+
+    return rc ? rc : databases_open(s, txn, 0);
+}
+
+static int open_in_transaction(StoreState *s, int (*step)(StoreState *, MDB_txn *))
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(s->env, NULL, s->read_only ? MDB_RDONLY : 0, &txn);
+
+    if (rc)
+        return rc;
+    rc = step(s, txn);
+    if (rc)
+        mdb_txn_abort(txn);
+    else
+        rc = mdb_txn_commit(txn);
+    return rc;
+}
+
+static int open_databases(StoreState *s)
+{
+    int rc = open_in_transaction(s, open_first);
+
+    while (rc == MDB_MAP_FULL) {
+        rc = store_grow(s);
+        if (rc == 0)
+            rc = open_in_transaction(s, open_first);
+    }
+    if (rc == 0 && !s->read_only)
+        s->incarnation++;
+    return rc;
+}
+
+/* Open, check, raise the incarnation, replay. On failure the environment is closed again. */
+int store_open(StoreState *s)
+{
+    int rc = env_open(s);
+
+    if (rc)
+        return rc;
+    (void)mdb_reader_check(s->env, NULL);
+    store_measure(s);
+    rc = open_databases(s);
+    if (rc == 0 && !s->read_only)
+        rc = store_replay(s);
+    if (rc) {
+        store_env_close(s);
+        return rc;
+    }
+    store_measure(s);
+    return 0;
+}
+
+/* After MDB_PANIC the environment refuses everything until it is closed and opened. */
+int store_reopen(StoreState *s)
+{
+    int rc;
+
+    pthread_rwlock_wrlock(&s->env_lock);
+    if (s->env)
+        mdb_env_close(s->env);
+    s->env = NULL;
+    rc = env_open(s);
+    if (rc == 0) {
+        rc = open_in_transaction(s, open_again);
+        if (rc) {
+            mdb_env_close(s->env);
+            s->env = NULL;
+        }
+    }
+    pthread_rwlock_unlock(&s->env_lock);
+    if (rc == 0) {
+        STORE_ADD(s->stats.reopens, 1);
+        store_measure(s);
+    }
+    return rc;
+}
+
+int store_mark_clean(StoreState *s)
+{
+    uint8_t clean[1] = {1};
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+
+    if (rc)
+        return rc;
+    rc = meta_put(s, txn, "clean", clean, sizeof clean);
+    if (rc)
+        mdb_txn_abort(txn);
+    else
+        rc = mdb_txn_commit(txn);
+    if (rc == 0 && !s->sync)
+        rc = mdb_env_sync(s->env, 1);
+    return rc;
+}
+
+/* --- Room ----------------------------------------------------------------------------------------- */
+
+void store_measure(StoreState *s)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+
+    mdb_env_info(s->env, &info);
+    if (s->page_size == 0) {
+        mdb_env_stat(s->env, &stat);
+        s->page_size = stat.ms_psize;
+    }
+    STORE_SET(s->stats.map_size, info.me_mapsize);
+    STORE_SET(s->stats.used_size, (info.me_last_pgno + 1) * s->page_size);
+}
+
+/* Writer, outside transactions. Also remembered for a reopening. */
+int store_grow(StoreState *s)
+{
+    uint64_t size = STORE_GET(s->stats.map_size) * 2;
+    int rc;
+
+    pthread_rwlock_wrlock(&s->env_lock);
+    rc = mdb_env_set_mapsize(s->env, size);
+    pthread_rwlock_unlock(&s->env_lock);
+    if (rc)
+        return rc;
+    s->map_size_min = size;
+    STORE_ADD(s->stats.grows, 1);
+    store_measure(s);
+    return 0;
+}
+
+/* Keep a quarter of the map free beyond `bytes`: a commit that finds it full costs a second try. */
+int store_make_room(StoreState *s, uint64_t bytes)
+{
+    int rc = 0;
+
+    store_measure(s);
+    while (rc == 0
+           && STORE_GET(s->stats.used_size) + bytes > STORE_GET(s->stats.map_size) / 4 * 3)
+        rc = store_grow(s);
+    return rc;
+}
+
+static int reserve(StoreState *s, uint64_t end)
+{
+    mdb_filehandle_t fd;
+    int rc = mdb_env_get_fd(s->env, &fd);
+
+    if (rc || end <= s->file_reserved)
+        return rc;
+    do {
+        rc = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)s->file_reserved,
+                       (off_t)(end - s->file_reserved)) ? errno : 0;
+    } while (rc == EINTR);
+    if (rc == 0)
+        s->file_reserved = end;
+    return rc;
+}
+
+/* Blocks of the file are taken ahead of need, so that a full disk is noticed before a commit fails on it.
+ * Half as much again is taken at a time. Where the file system cannot do it, nothing is known: healthy. */
+void store_preallocate(StoreState *s)
+{
+    uint64_t used = STORE_GET(s->stats.used_size);
+    int rc = 0;
+
+    if (s->preallocate == 0)
+        return;
+    if (used + s->preallocate > s->file_reserved) {
+        rc = reserve(s, used + s->preallocate + s->preallocate / 2);
+        if (rc == ENOSPC || rc == EDQUOT || rc == EFBIG)
+            rc = reserve(s, used + s->preallocate);
+    }
+    STORE_SET(s->stats.room_size, s->file_reserved > used ? s->file_reserved - used : 0);
+    if (rc == EOPNOTSUPP || rc == ENOSYS || rc == EINVAL)
+        rc = 0;
+    __atomic_store_n(&s->no_space, rc != 0, __ATOMIC_RELEASE);
+}
+
+/* --- Reading -------------------------------------------------------------------------------------- */
+
+/* Another process may have grown the file: a read-only environment follows. */
+static int follow_size(StoreState *s)
+{
+    int rc;
+
+    pthread_rwlock_wrlock(&s->env_lock);
+    rc = s->env ? mdb_env_set_mapsize(s->env, 0) : STORE_ERROR_CLOSED;
+    pthread_rwlock_unlock(&s->env_lock);
+    return rc;
+}
+
+int store_read_begin(StoreState *s, MDB_txn **txn)
+{
+    int rc;
+
+    for (;;) {
+        if (__atomic_load_n(&s->closed, __ATOMIC_ACQUIRE))
+            return STORE_ERROR_CLOSED;
+        pthread_rwlock_rdlock(&s->env_lock);
+        rc = s->env ? mdb_txn_begin(s->env, NULL, MDB_RDONLY, txn) : STORE_ERROR_CLOSED;
+        if (rc == 0)
+            return 0;
+        pthread_rwlock_unlock(&s->env_lock);
+        if (rc == MDB_MAP_RESIZED && s->read_only)
+            rc = follow_size(s);
+        if (rc)
+            return rc;
+    }
+}
+
+void store_read_end(StoreState *s, MDB_txn *txn)
+{
+    mdb_txn_abort(txn);
+    pthread_rwlock_unlock(&s->env_lock);
+}
+
+int store_backup(StoreState *s, const char *path)
+{
+    int rc;
+
+    if (__atomic_load_n(&s->closed, __ATOMIC_ACQUIRE))
+        return STORE_ERROR_CLOSED;
+    pthread_rwlock_rdlock(&s->env_lock);
+    rc = s->env ? mdb_env_copy2(s->env, path, MDB_CP_COMPACT) : STORE_ERROR_CLOSED;
+    pthread_rwlock_unlock(&s->env_lock);
+    return rc;
+}

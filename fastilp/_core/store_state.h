@@ -1,0 +1,248 @@
+/* The store's engine in plain C: what store.pyx drives and what its own thread runs.
+ *
+ * It may include LMDB, pthreads and Linux headers, and nothing of Python: no function here needs the GIL.
+ * It promises that submitting never waits for the disk, that what was published as committed is on the disk,
+ * and that one thread, the writer, owns every write transaction (docs/ledger.md).
+ *
+ *   store_queue.c    the queue that submitters copy into, and who waits for or wakes on a commit
+ *   store_journal.c  journal records: writing, folding them into rows and records, replay at start-up
+ *   store_env.c      the environment: opening, room in the map and in the file, reopening after a panic
+ *   store_writer.c   the writer thread: its loop, commits, retries
+ */
+
+#ifndef FASTILP_STORE_STATE_H
+#define FASTILP_STORE_STATE_H
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    /* One account's record; equals STORE_ROW_SIZE of store.pxd. Its first bytes are the account's id. */
+    STORE_ROW_BYTES = 128,
+    STORE_ID_BYTES = 16,
+    /* Formats of the environment (meta, rows, records) and of one journal record. */
+    STORE_FORMAT = 1,
+    STORE_JOURNAL_FORMAT = 1,
+    STORE_JOURNAL_HEADER_BYTES = 32,
+    /* A control's key size and value size in a journal record; this value size means: delete. */
+    STORE_CONTROL_HEADER_BYTES = 8,
+    /* Rows or controls that one fold commit takes: it delays the next record by about 1 ms, not more. */
+    STORE_FOLD_SLICE = 256,
+    /* Journal records that one fold commit deletes. */
+    STORE_DELETE_SLICE = 512,
+    /* The journal is folded when it holds this much, or when nothing was submitted for this long. */
+    STORE_JOURNAL_RECORDS_MAX = 4096,
+    STORE_JOURNAL_BYTES_MAX = 16 * 1024 * 1024,
+    STORE_FOLD_IDLE_MS = 50,
+    /* Control bytes that wait for a commit; more are refused, rows are bounded by the accounts. */
+    STORE_QUEUED_CONTROL_BYTES_MAX = 64 * 1024 * 1024,
+    /* Pauses between tries of a failing commit. */
+    STORE_RETRY_MS_MIN = 10,
+    STORE_RETRY_MS_MAX = 1000,
+    /* How long close() keeps trying a commit that fails. */
+    STORE_CLOSE_TRY_MS = 5000,
+    /* Durability "process" syncs, and a full disk is looked at again, this often. */
+    STORE_TICK_MS = 1000,
+    /* LMDB's table of readers is swept of dead processes this often. */
+    STORE_READER_CHECK_MS = 60000,
+    STORE_MAP_SIZE_MIN = 64 * 1024,
+};
+
+#define STORE_CONTROL_DELETED UINT32_MAX
+
+/* Outcomes of store_* calls beside errno's and LMDB's, which they also return. */
+enum {
+    STORE_OK = 0,
+    STORE_ERROR_CLOSED = -1,
+    STORE_ERROR_CONTROLS_FULL = -2,
+    STORE_ERROR_FORMAT = -3,    /* a newer version wrote it; `found_format` says which */
+    STORE_ERROR_DAMAGED = -4,   /* lengths in a journal record do not add up */
+    STORE_ERROR_GAVE_UP = -5,   /* close(): commits still fail */
+    STORE_ERROR_FOREIGN = -6,   /* an LMDB environment that fastilp did not make */
+};
+
+/* One journal record while it gathers. Buffers are kept and only grow. */
+typedef struct {
+    uint64_t first_ticket;
+    uint64_t ticket;
+    uint32_t epoch;             /* which of `positions` are of this batch */
+    uint32_t row_count;
+    uint32_t row_capacity;
+    uint32_t control_count;
+    uint8_t *rows;
+    uint32_t *indexes;
+    uint8_t *controls;
+    size_t control_size;
+    size_t control_capacity;
+} StoreBatch;
+
+typedef struct {
+    uint32_t epoch;
+    uint32_t position;
+} StorePosition;
+
+typedef struct {
+    /* Written by the writer, read by anyone: only through __atomic. */
+    uint64_t commits, rows, controls, folds, fold_rows, failures, reopens, grows;
+    uint64_t journal_records, journal_bytes, last_commit_us, slowest_commit_us;
+    uint64_t map_size, used_size, room_size;
+} StoreStats;
+
+typedef struct StoreState StoreState;
+struct StoreState {
+    /* Settings, fixed when it opens. */
+    char *path;
+    int sync;
+    int read_only;
+    uint64_t map_size_min;
+    uint64_t preallocate;
+
+    /* The environment. `env_lock`: readers of it hold it shared; resizing and reopening exclusively. */
+    MDB_env *env;
+    MDB_dbi meta, journal, rows, records;
+    pthread_rwlock_t env_lock;
+    uint64_t page_size;
+    uint64_t file_reserved;     /* the file's blocks are ours up to here */
+
+    /* What `meta` said, and who we are. */
+    uint8_t node_id[16];
+    uint64_t incarnation;
+    uint32_t found_format;
+    int was_clean;
+
+    /* The queue: everything down to `waiters` under `mutex`. */
+    pthread_mutex_t mutex;
+    pthread_cond_t work;        /* the writer waits here */
+    pthread_cond_t committed_changed;
+    StoreBatch *gathering;
+    StorePosition *positions;
+    uint32_t position_capacity;
+    uint32_t epoch;
+    uint64_t queued_control_size;   /* gathering and committing */
+    uint64_t last_submit_ms;
+    int stopping;
+    int grow_asked;
+    int waiters;
+
+    /* Shared without the mutex: only through __atomic. */
+    uint64_t committed;
+    uint64_t folded;            /* controls up to this ticket are in `records` */
+    int asleep;
+    int signalled;
+    int failing;
+    int no_space;
+    int closed;
+    StoreStats stats;
+
+    /* The writer's own. */
+    StoreBatch batches[2];
+    StoreBatch *committing;
+    uint8_t *newest;            /* newest journaled copy of each row index */
+    uint8_t *newest_known;      /* 1: `newest` holds one; 2: it is also not folded yet */
+    uint32_t newest_capacity;
+    uint32_t *dirty;            /* ring of row indexes that are not folded, oldest first */
+    uint32_t dirty_capacity, dirty_head, dirty_count;
+    uint64_t fold_ticket;       /* the round under way deletes records up to here; 0: none */
+    uint32_t fold_rows_left;
+    int rewrite_all;            /* after reopening: the next record carries every known row */
+    uint64_t next_tick_ms, next_reader_check_ms, fold_pause_until_ms;
+    int unsynced;
+    int gave_up;
+    int eventfd;
+    int thread_started;
+    pthread_t thread;
+};
+
+/* store_env.c */
+StoreState *store_new(const char *path, int sync, int read_only, uint64_t map_size,
+                      uint64_t preallocate);
+int store_open(StoreState *s);
+void store_env_close(StoreState *s);
+int store_reopen(StoreState *s);
+int store_grow(StoreState *s);
+int store_make_room(StoreState *s, uint64_t bytes);
+void store_preallocate(StoreState *s);
+void store_measure(StoreState *s);
+int store_read_begin(StoreState *s, MDB_txn **txn);
+void store_read_end(StoreState *s, MDB_txn *txn);
+int store_mark_clean(StoreState *s);
+int store_backup(StoreState *s, const char *path);
+void store_free(StoreState *s);
+
+/* store_queue.c */
+void store_queue_submit(StoreState *s, const uint8_t *rows, const uint32_t *indexes,
+                        uint32_t count, uint64_t ticket);
+int store_queue_submit_records(StoreState *s, const uint8_t *rows, const uint32_t *indexes,
+                               uint32_t count, uint64_t ticket, const uint8_t *controls,
+                               size_t control_size, uint32_t control_count);
+void store_batch_reserve(StoreBatch *batch, uint32_t row_count, size_t control_size);
+int store_queue_swap(StoreState *s);
+void store_queue_done(StoreState *s);
+void store_publish(StoreState *s, uint64_t ticket);
+void store_declare_asleep(StoreState *s, uint64_t ticket);
+void store_declare_awake(StoreState *s);
+int store_wait(StoreState *s, uint64_t ticket, double timeout_seconds);
+void *store_grown(void *old, size_t *capacity, size_t wanted, size_t item_size);
+uint64_t store_now_ms(void);
+uint64_t store_now_us(void);
+
+static inline uint64_t store_committed(const StoreState *s)
+{
+    return __atomic_load_n(&s->committed, __ATOMIC_ACQUIRE);
+}
+
+static inline uint64_t store_folded(const StoreState *s)
+{
+    return __atomic_load_n(&s->folded, __ATOMIC_ACQUIRE);
+}
+
+/* The numbers are those of StoreHealth in store.pxd. */
+static inline int store_health(const StoreState *s)
+{
+    if (__atomic_load_n(&s->closed, __ATOMIC_ACQUIRE))
+        return 3;
+    if (__atomic_load_n(&s->failing, __ATOMIC_ACQUIRE))
+        return 1;
+    return __atomic_load_n(&s->no_space, __ATOMIC_ACQUIRE) ? 2 : 0;
+}
+
+/* store_journal.c */
+typedef struct {
+    uint64_t first_ticket, ticket;
+    uint32_t row_count, control_count;
+    const uint8_t *rows;
+    const uint8_t *controls;
+    size_t control_size;
+} StoreRecord;
+
+typedef struct {
+    MDB_val key, value;
+    int deleted;
+} StoreControl;
+
+uint64_t store_number_get(const uint8_t *at, int size);
+void store_number_put(uint8_t *at, uint64_t number, int size);
+size_t store_record_size(const StoreBatch *batch);
+int store_record_put(StoreState *s, MDB_txn *txn, const StoreBatch *batch);
+int store_record_read(const MDB_val *value, StoreRecord *record, uint32_t *found_format);
+int store_control_next(const uint8_t **at, const uint8_t *end, StoreControl *control);
+void store_remember(StoreState *s, const StoreBatch *batch);
+int store_gather_all(StoreState *s);
+int store_fold_wanted(const StoreState *s);
+int store_fold_slice(StoreState *s);
+int store_replay(StoreState *s);
+
+/* store_writer.c */
+int store_start(StoreState *s);
+int store_stop(StoreState *s);
+void store_poison(StoreState *s);
+int store_ask_room(StoreState *s);
+
+#define STORE_ADD(field, amount) __atomic_add_fetch(&(field), (amount), __ATOMIC_RELAXED)
+#define STORE_SUB(field, amount) __atomic_sub_fetch(&(field), (amount), __ATOMIC_RELAXED)
+#define STORE_SET(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+#define STORE_GET(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+
+#endif
