@@ -29,6 +29,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 import lmdb_provider  # noqa: E402  (lies beside this file, which no build backend puts on the path)
 
 CORE = Path("fastilp/_core")
+# Modules with sources in plain C beside the one that Cython writes.
+PLAIN_C = {"condition": "sha256_*.c", "store": "store_*.c"}
 VARIANTS = ("debug", "sanitize", "coverage", "annotate")
 
 DIRECTIVES: dict[str, object] = {
@@ -85,9 +87,8 @@ def link_flags() -> list[str]:
 
 
 def extension(source: Path) -> Extension:
-    sources = [str(source)]
-    if source.stem == "condition":
-        sources += sorted(str(path) for path in CORE.glob("sha256_*.c"))
+    plain = CORE.glob(PLAIN_C[source.stem]) if source.stem in PLAIN_C else ()
+    sources = [str(source), *sorted(str(path) for path in plain)]
     return Extension(
         ".".join(source.with_suffix("").parts),
         sources,
