@@ -20,7 +20,8 @@ BELOW: dict[str, set[str]] = {
     "ledger": {"store", "forwarding", "rates", "condition", "counter"},
     "inflight": {"store", "forwarding", "rates", "condition"},
     "policy": {"store", "forwarding", "rates", "condition", "counter"},
-    "store": {"lmdb", "status"},
+    "store": {"directory", "store_state", "status"},
+    "store_state": {"lmdb"},
     "forwarding": {"row", "address", "status"},
     "rates": {"counter", "status"},
     "condition": {"status"},
@@ -37,6 +38,7 @@ BELOW: dict[str, set[str]] = {
     "status": {"limits"},
     "counter": set(),
     "lmdb": set(),
+    "directory": set(),
     "limits": set(),
 }
 

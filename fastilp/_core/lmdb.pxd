@@ -1,4 +1,5 @@
-# What store.pyx uses of LMDB's C API: reading, and the version. Writing is the engine's (store_state.h).
+# What store.pyx uses of LMDB's C API: reading, and the version. Writing is the engine's
+# (store_state.h).
 
 from libc.stddef cimport size_t
 

@@ -3,8 +3,9 @@ from typing import final
 
 @final
 class Store:
-    """LMDB environment with one writer thread. Errors: `StorageError` for everything the disk or the
-    directory refuses (locked by another node, written by a newer version, not a directory, ...)."""
+    """LMDB environment with one writer thread. Errors: `StorageError` for everything the disk
+    or the directory refuses (locked by another node, written by a newer version, not a
+    directory, ...)."""
 
     def __init__(
         self,
@@ -15,9 +16,10 @@ class Store:
         preallocate: int = ...,
         read_only: bool = False,
     ) -> None:
-        """Open or create the directory `path`. `sync=False`: commits survive the death of the process, not that of
-        the machine. `map_size` is where the map starts; it grows. `preallocate`: bytes of the file kept in hand.
-        `read_only`: no lock, no writer; another process's running store may be read and copied."""
+        """Open or create the directory `path`. `sync=False`: commits survive the death of the
+        process, not that of the machine. `map_size` is where the map starts; it grows.
+        `preallocate`: bytes of the file kept in hand. `read_only`: no lock, no writer; another
+        process's running store may be read and copied."""
     path: str
     node_id: bytes
     incarnation: int
@@ -26,7 +28,8 @@ class Store:
     committed_ticket: int
     """Tickets of this run; 0 before the first commit."""
     def rows(self) -> list[bytes]:
-        """Every account's record (128 bytes each) as of the last commit: rows folded, journal replayed."""
+        """Every account's record (128 bytes each) as of the last commit: rows folded, journal
+        replayed."""
     def get(self, key: bytes) -> bytes | None:
         """A control record; queued writes are seen."""
     def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
@@ -38,8 +41,9 @@ class Store:
         puts: Iterable[tuple[bytes, bytes]] = (),
         deletes: Iterable[bytes] = (),
     ) -> None:
-        """Queue (row index, record) pairs and control records under `ticket`: what the ledger does from C, for tools
-        and tests. At most 500 puts and deletes; keys have 1 to 511 bytes."""
+        """Queue (row index, record) pairs and control records under `ticket`: what the ledger
+        does from C, for tools and tests. At most 500 puts and deletes; keys have 1 to 511
+        bytes."""
     def asleep(self, ticket: int) -> None:
         """Make `fileno()` readable at the next commit, or now if `ticket` is committed."""
     def awake(self) -> None:
@@ -49,13 +53,13 @@ class Store:
     def wait(self, ticket: int, timeout: float = 30.0) -> bool:
         """Block (without the GIL) until `ticket` is committed; False after `timeout` seconds."""
     def stats(self) -> dict[str, int | str]:
-        """health (healthy, failing, no_space, closed), commits, rows, controls, folds, fold_rows, failures, reopens,
-        grows, journal_records, journal_bytes, last_commit_us, slowest_commit_us, map_size, used_size, room_size,
-        lmdb_version."""
+        """health (healthy, failing, no_space, closed), commits, rows, controls, folds,
+        fold_rows, failures, reopens, grows, journal_records, journal_bytes, last_commit_us,
+        slowest_commit_us, map_size, used_size, room_size, lmdb_version."""
     def backup(self, path: str) -> None:
         """A consistent copy of the environment into the empty directory `path` (mdb_env_copy2)."""
     def close(self) -> None:
-        """Commit what is queued, fold, join the writer, release the lock. Idempotent. Raises StorageError if commits
-        still fail after five seconds."""
+        """Commit what is queued, fold, join the writer, release the lock. Idempotent. Raises
+        StorageError if commits still fail after five seconds."""
 
 def lmdb_version() -> tuple[int, int, int]: ...

@@ -1,16 +1,17 @@
-"""The store: an LMDB environment, its journal, and a writer thread that never takes the GIL (docs/ledger.md).
+"""The store: an LMDB environment, its journal, and a writer thread that never takes the GIL
+(docs/ledger.md).
 
-This is the Python face and the readers; queue, journal and writer are plain C (store_state.h). It may import
-the standard library and fastilp.errors. It promises that reads see queued writes, that one process has a
-directory open once, and that everything the disk refuses is a StorageError that names the directory.
+This is the Python face and the readers; queue, journal and writer are plain C (store_state.h).
+It may import the standard library and fastilp.errors. It promises that reads see queued writes,
+that one process has a directory open once, and that everything the disk refuses is a
+StorageError that names the directory.
 """
 
-cimport cython
-import fcntl
 import os
 import warnings
 import weakref
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, malloc
@@ -20,97 +21,25 @@ from fastilp._core.lmdb cimport (
     MDB_FIRST, MDB_NEXT, MDB_NOTFOUND, MDB_SET_RANGE, MDB_cursor, MDB_cursor_op, MDB_dbi, MDB_txn,
     MDB_val, mdb_cursor_close, mdb_cursor_get, mdb_cursor_open, mdb_get, mdb_strerror, mdb_version,
 )
+from fastilp._core.store_state cimport (
+    Engine, STORE_CONTROL_HEADER_BYTES, STORE_ERROR_CLOSED, STORE_ERROR_CONTROLS_FULL,
+    STORE_ERROR_DAMAGED, STORE_ERROR_FOREIGN, STORE_ERROR_FORMAT, STORE_ERROR_GAVE_UP,
+    STORE_FORMAT, STORE_ID_BYTES, STORE_QUEUED_CONTROL_BYTES_MAX, StoreControl, StoreRecord,
+    StoreStats, store_ask_room, store_backup, store_committed, store_control_next,
+    store_declare_asleep, store_declare_awake, store_folded, store_free, store_health,
+    store_new, store_number_put, store_open, store_poison, store_queue_submit,
+    store_queue_submit_records, store_read_begin, store_read_end, store_record_read,
+    store_start, store_stop, store_wait,
+)
 
+from fastilp._core.directory import lock_directory, make_directory, make_empty_directory, sync_copy
 from fastilp.errors import StorageError, UsageError
 
-
-cdef extern from "store_state.h" nogil:
-    enum:
-        STORE_OK
-        STORE_ERROR_CLOSED
-        STORE_ERROR_CONTROLS_FULL
-        STORE_ERROR_FORMAT
-        STORE_ERROR_DAMAGED
-        STORE_ERROR_GAVE_UP
-        STORE_ERROR_FOREIGN
-        STORE_FORMAT
-        STORE_ID_BYTES
-        STORE_CONTROL_HEADER_BYTES
-        STORE_QUEUED_CONTROL_BYTES_MAX
-    ctypedef struct StoreStats:
-        uint64_t commits
-        uint64_t rows
-        uint64_t controls
-        uint64_t folds
-        uint64_t fold_rows
-        uint64_t failures
-        uint64_t reopens
-        uint64_t grows
-        uint64_t journal_records
-        uint64_t journal_bytes
-        uint64_t last_commit_us
-        uint64_t slowest_commit_us
-        uint64_t map_size
-        uint64_t used_size
-        uint64_t room_size
-    ctypedef struct StoreRecord:
-        uint64_t ticket
-        uint32_t row_count
-        const uint8_t* rows
-        const uint8_t* controls
-        size_t control_size
-    ctypedef struct StoreControl:
-        MDB_val key
-        MDB_val value
-        int deleted
-    # The engine's state, as far as this file looks into it.
-    struct Engine "StoreState":
-        MDB_dbi journal
-        MDB_dbi rows
-        MDB_dbi records
-        uint8_t* node_id
-        uint64_t incarnation
-        uint32_t found_format
-        int was_clean
-        int read_only
-        int eventfd
-        StoreStats stats
-
-    StoreState* store_new(
-        const char* path, int sync, int read_only, uint64_t map_size, uint64_t preallocate)
-    int store_open(StoreState* s)
-    int store_start(StoreState* s)
-    int store_stop(StoreState* s)
-    void store_poison(StoreState* s)
-    void store_free(StoreState* s)
-    int store_backup(StoreState* s, const char* path)
-    int store_ask_room(StoreState* s)
-    int store_read_begin(StoreState* s, MDB_txn** txn)
-    void store_read_end(StoreState* s, MDB_txn* txn)
-    void store_queue_submit(
-        StoreState* s, const uint8_t* rows, const uint32_t* indexes, uint32_t count, uint64_t ticket)
-    int store_queue_submit_records(
-        StoreState* s, const uint8_t* rows, const uint32_t* indexes, uint32_t count,
-        uint64_t ticket, const uint8_t* controls, size_t control_size, uint32_t control_count)
-    void store_declare_asleep(StoreState* s, uint64_t ticket)
-    void store_declare_awake(StoreState* s)
-    int store_wait(StoreState* s, uint64_t ticket, double timeout_seconds)
-    uint64_t store_committed(const StoreState* s)
-    uint64_t store_folded(const StoreState* s)
-    int store_health(const StoreState* s)
-    int store_record_read(const MDB_val* value, StoreRecord* record, uint32_t* found_format)
-    int store_control_next(const uint8_t** at, const uint8_t* end, StoreControl* control)
-    void store_number_put(uint8_t* at, uint64_t number, int size)
-
-    ctypedef struct _Batch "StoreBatch":
-        pass
-
-
-# Control records of one call, puts and deletes together (design: one journal record must stay small).
-RECORDS_PER_CALL_MAX = 500
+# Puts and deletes of one call, together: one journal record must stay small.
+_RECORDS_PER_CALL_MAX = 500
 # LMDB's own limit in a default build (mdb_env_get_maxkeysize).
-KEY_SIZE_MAX = 511
-HEALTH_NAMES = ("healthy", "failing", "no_space", "closed")
+_KEY_SIZE_MAX = 511
+_HEALTH_NAMES = ("healthy", "failing", "no_space", "closed")
 
 _identities = set()             # directories that this process has open: LMDB allows each once
 _stores = weakref.WeakSet()     # to be poisoned in a forked child
@@ -127,7 +56,8 @@ def _check_version():
     text = ".".join(map(str, version))
     if version >= (1, 0, 0):
         raise StorageError(
-            f"LMDB {text} has another file format; build fastilp with LMDB 0.9 (FASTILP_LMDB=bundled)")
+            f"LMDB {text} has another file format; build fastilp with LMDB 0.9 "
+            "(FASTILP_LMDB=bundled)")
     if (0, 9, 26) <= version <= (0, 9, 31):
         warnings.warn(
             f"LMDB {text} can break its locks when a second process (a backup) closes the store; "
@@ -144,6 +74,10 @@ def _poison_after_fork():
 os.register_at_fork(after_in_child=_poison_after_fork)
 
 
+cdef inline Engine* _engine(Store store) noexcept nogil:
+    return <Engine*>store.state
+
+
 cdef str _reason(int rc):
     return mdb_strerror(rc).decode("ascii", "replace")
 
@@ -152,20 +86,22 @@ cdef object _failure(store, int rc, str doing):
     """The StorageError for an outcome of the engine."""
     cdef str where = store.path
     if rc == STORE_ERROR_CLOSED:
-        return StorageError(f"{where}: cannot {doing}, the store is closed, read-only, or came through a fork")
+        return StorageError(
+            f"{where}: cannot {doing}, the store is closed, read-only, or came through a fork")
     if rc == STORE_ERROR_CONTROLS_FULL:
         return StorageError(
             f"{where}: cannot {doing}, {STORE_QUEUED_CONTROL_BYTES_MAX} bytes of control records "
             "already wait for the disk; try again when commits work")
     if rc == STORE_ERROR_FORMAT:
-        found = (<Engine*>store.state).found_format
+        found = _engine(store).found_format
         return StorageError(
             f"{where}: written in format {found}, this fastilp reads format {STORE_FORMAT}; "
             "use the fastilp that wrote it, or a newer one")
     if rc == STORE_ERROR_DAMAGED:
         return StorageError(f"{where}: cannot {doing}, a record is damaged; restore a backup")
     if rc == STORE_ERROR_FOREIGN:
-        return StorageError(f"{where}: holds an LMDB environment that is not fastilp's; use another directory")
+        return StorageError(
+            f"{where}: holds an LMDB environment that is not fastilp's; use another directory")
     if rc == STORE_ERROR_GAVE_UP:
         return StorageError(
             f"{where}: closed although commits fail; what was submitted after ticket "
@@ -207,9 +143,10 @@ cdef class _Controls:
         free(self.data)
 
     cdef int _check(self, list puts, list deletes) except -1:
-        if len(puts) + len(deletes) > RECORDS_PER_CALL_MAX:
+        if len(puts) + len(deletes) > _RECORDS_PER_CALL_MAX:
             raise UsageError(
-                f"{len(puts) + len(deletes)} control records in one call, at most {RECORDS_PER_CALL_MAX}")
+                f"{len(puts) + len(deletes)} control records in one call, "
+                f"at most {_RECORDS_PER_CALL_MAX}")
         self.size = 0
         self.count = <uint32_t>(len(puts) + len(deletes))
         for key, value in puts:
@@ -235,21 +172,21 @@ cdef class _Controls:
 
 
 cdef size_t _key_size(bytes key) except 0:
-    if key is None or not 0 < len(key) <= KEY_SIZE_MAX:
-        raise UsageError(f"the key of a control record has 1 to {KEY_SIZE_MAX} bytes, not {key!r}")
+    if key is None or not 0 < len(key) <= _KEY_SIZE_MAX:
+        raise UsageError(f"the key of a control record has 1 to {_KEY_SIZE_MAX} bytes, not {key!r}")
     return <size_t>len(key)
 
 
 cdef dict _journal_controls(MDB_txn* txn, Store store):
-    """What the journal says about control records: key -> value, None for a delete. For read-only stores; a
-    store that writes has it in its overlay."""
+    """What the journal says about control records: key -> value, None for a delete. For
+    read-only stores; a store that writes has it in its overlay."""
     cdef MDB_val key, value
     cdef StoreRecord record
     cdef StoreControl control
     cdef const uint8_t* at
     cdef dict found = {}
     cdef _Cursor cursor = _Cursor(store)
-    cursor.open(txn, (<Engine*>store.state).journal)
+    cursor.open(txn, _engine(store).journal)
     while cursor.next(&key, &value):
         _record(store, &value, &record)
         at = record.controls
@@ -295,51 +232,16 @@ cdef class _Cursor:
         return True
 
 
-def _make_directory(path, read_only):
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise StorageError(f"{path}: is not a directory; a store is a directory of its own")
-    if read_only:
-        if not os.path.exists(os.path.join(path, "data.mdb")):
-            raise StorageError(f"{path}: there is no store in it")
-        return
-    try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be created: {error.strerror}") from error
-
-
-def _lock_directory(path):
-    """A descriptor that holds the directory. A file of its own: POSIX locks of LMDB's files would be lost if
-    anybody else in this process opened and closed them."""
-    name = os.path.join(path, "LOCK")
-    try:
-        lock_fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"{name}: cannot be opened: {error.strerror}") from error
-    try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock_fd, 0)
-        os.pwrite(lock_fd, b"%d\n" % os.getpid(), 0)
-    except OSError as error:
-        holder = os.pread(lock_fd, 20, 0).decode("ascii", "replace").strip()
-        os.close(lock_fd)
-        if isinstance(error, BlockingIOError):
-            raise StorageError(
-                f"{path}: another node (process {holder or 'unknown'}) uses this data directory; "
-                "stop it, or give this node a data_dir of its own") from None
-        raise StorageError(f"{name}: cannot be locked: {error.strerror}") from error
-    return lock_fd
-
-
 cdef int _claim(Store store, bint read_only) except -1:
-    _make_directory(store.path, read_only)
+    make_directory(store.path, exists=read_only)
     status = os.stat(store.path)
     identity = (status.st_dev, status.st_ino)
     if identity in _identities:
         raise StorageError(
-            f"{store.path}: this process has it open already, and LMDB allows that once; close the first one")
+            f"{store.path}: this process has it open already, and LMDB allows that once; "
+            "close the first one")
     if not read_only:
-        store._lock_fd = _lock_directory(store.path)
+        store._lock_fd = lock_directory(store.path)
     store._identity = identity
     _identities.add(identity)
     return 0
@@ -352,16 +254,16 @@ cdef int _open(
     cdef const char* path_chars = path
     cdef Engine* engine
     cdef int rc
-    store.state = store_new(path_chars, sync, read_only, map_size, preallocate)
+    store.state = <StoreState*>store_new(path_chars, sync, read_only, map_size, preallocate)
     if store.state is NULL:
         raise StorageError(f"{store.path}: no memory or no descriptors for the store")
     with nogil:
-        rc = store_open(store.state)
+        rc = store_open(_engine(store))
         if rc == 0 and not read_only:
-            rc = store_start(store.state)
+            rc = store_start(_engine(store))
     if rc:
         raise _failure(store, rc, "open it")
-    engine = <Engine*>store.state
+    engine = _engine(store)
     store.node_id = PyBytes_FromStringAndSize(<const char*>engine.node_id, 16)
     store.incarnation = engine.incarnation
     store.was_clean = engine.was_clean != 0
@@ -373,7 +275,7 @@ cdef int _release(Store store) except -1:
     cdef int rc = 0
     if store.state is not NULL:
         with nogil:
-            rc = store_stop(store.state)
+            rc = store_stop(_engine(store))
     if store._lock_fd >= 0:
         os.close(store._lock_fd)
         store._lock_fd = -1
@@ -386,7 +288,7 @@ cdef int _release(Store store) except -1:
 
 
 cdef void _poison(Store store):
-    store_poison(store.state)
+    store_poison(_engine(store))
     if store._lock_fd >= 0:
         os.close(store._lock_fd)
         store._lock_fd = -1
@@ -394,9 +296,9 @@ cdef void _poison(Store store):
 
 
 cdef void _prune(Store store):
-    """Forget what `records` holds by now. The overlay is in the order of tickets: newer writes of a key are
-    put at its end."""
-    cdef uint64_t folded = store_folded(store.state)
+    """Forget what `records` holds by now. The overlay is in the order of tickets: newer writes
+    of a key are put at its end."""
+    cdef uint64_t folded = store_folded(_engine(store))
     cdef list done = []
     for key, (ticket, _) in store._overlay.items():
         if ticket > folded:
@@ -408,7 +310,7 @@ cdef void _prune(Store store):
 
 cdef MDB_txn* _begin(Store store) except NULL:
     cdef MDB_txn* txn = NULL
-    cdef int rc = store_read_begin(store.state, &txn)
+    cdef int rc = store_read_begin(_engine(store), &txn)
     if rc:
         raise _failure(store, rc, "read")
     return txn
@@ -418,7 +320,7 @@ cdef int _record(Store store, const MDB_val* value, StoreRecord* record) except 
     cdef uint32_t found_format = 0
     cdef int rc = store_record_read(value, record, &found_format)
     if rc:
-        (<Engine*>store.state).found_format = found_format
+        _engine(store).found_format = found_format
         raise _failure(store, rc, "read the journal")
     return 0
 
@@ -426,7 +328,7 @@ cdef int _record(Store store, const MDB_val* value, StoreRecord* record) except 
 cdef int _folded_rows(Store store, MDB_txn* txn, dict found) except -1:
     cdef MDB_val key, value
     cdef _Cursor cursor = _Cursor(store)
-    cursor.open(txn, (<Engine*>store.state).rows)
+    cursor.open(txn, _engine(store).rows)
     while cursor.next(&key, &value):
         found[_bytes(&key)] = _bytes(&value)
     return 0
@@ -438,7 +340,7 @@ cdef int _journal_rows(Store store, MDB_txn* txn, dict found) except -1:
     cdef const char* row
     cdef uint32_t i
     cdef _Cursor cursor = _Cursor(store)
-    cursor.open(txn, (<Engine*>store.state).journal)
+    cursor.open(txn, _engine(store).journal)
     while cursor.next(&key, &value):
         _record(store, &value, &record)
         for i in range(record.row_count):
@@ -449,7 +351,7 @@ cdef int _journal_rows(Store store, MDB_txn* txn, dict found) except -1:
 
 cdef dict _unfolded(Store store, MDB_txn* txn):
     """Control records that `records` does not hold yet."""
-    if (<Engine*>store.state).read_only:
+    if _engine(store).read_only:
         return _journal_controls(txn, store)
     _prune(store)
     return {key: value for key, (_, value) in store._overlay.items()}
@@ -458,7 +360,7 @@ cdef dict _unfolded(Store store, MDB_txn* txn):
 cdef int _folded_records(Store store, MDB_txn* txn, bytes prefix, dict found) except -1:
     cdef MDB_val key = _val(prefix), value
     cdef _Cursor cursor = _Cursor(store)
-    cursor.open(txn, (<Engine*>store.state).records)
+    cursor.open(txn, _engine(store).records)
     if prefix:
         cursor.step = MDB_SET_RANGE
     while cursor.next(&key, &value):
@@ -497,8 +399,8 @@ cdef class Store:
     def __dealloc__(self):
         if self.state is not NULL:
             with nogil:
-                store_stop(self.state)
-                store_free(self.state)
+                store_stop(_engine(self))
+                store_free(_engine(self))
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
         _identities.discard(self._identity)
@@ -511,7 +413,7 @@ cdef class Store:
     cdef void submit(
         self, const uint8_t* rows, const uint32_t* row_indexes, uint32_t count, uint64_t ticket
     ) noexcept nogil:
-        store_queue_submit(self.state, rows, row_indexes, count, ticket)
+        store_queue_submit(_engine(self), rows, row_indexes, count, ticket)
 
     cdef int submit_records(
         self, const uint8_t* rows, const uint32_t* row_indexes, uint32_t count, uint64_t ticket,
@@ -521,7 +423,7 @@ cdef class Store:
         cdef int rc
         with nogil:
             rc = store_queue_submit_records(
-                self.state, rows, row_indexes, count, ticket,
+                _engine(self), rows, row_indexes, count, ticket,
                 controls.data, controls.size, controls.count)
         if rc:
             raise _failure(self, rc, "write")
@@ -555,34 +457,34 @@ cdef class Store:
     # --- Commits ---------------------------------------------------------------------------------
 
     cdef uint64_t committed(self) noexcept nogil:
-        return store_committed(self.state)
+        return store_committed(_engine(self))
 
     cdef int health(self) noexcept nogil:
-        return store_health(self.state)
+        return store_health(_engine(self))
 
     cdef void declare_asleep(self, uint64_t ticket) noexcept nogil:
-        store_declare_asleep(self.state, ticket)
+        store_declare_asleep(_engine(self), ticket)
 
     cdef void declare_awake(self) noexcept nogil:
-        store_declare_awake(self.state)
+        store_declare_awake(_engine(self))
 
     @property
     def committed_ticket(self):
-        return store_committed(self.state)
+        return store_committed(_engine(self))
 
     def asleep(self, uint64_t ticket):
-        store_declare_asleep(self.state, ticket)
+        store_declare_asleep(_engine(self), ticket)
 
     def awake(self):
-        store_declare_awake(self.state)
+        store_declare_awake(_engine(self))
 
     def fileno(self):
-        return (<Engine*>self.state).eventfd
+        return _engine(self).eventfd
 
     def wait(self, uint64_t ticket, double timeout=30.0):
         cdef int done
         with nogil:
-            done = store_wait(self.state, ticket, timeout if timeout > 0 else 0)
+            done = store_wait(_engine(self), ticket, timeout if timeout > 0 else 0)
         return done != 0
 
     # --- Reading ---------------------------------------------------------------------------------
@@ -594,11 +496,12 @@ cdef class Store:
             _folded_rows(self, txn, found)
             _journal_rows(self, txn, found)
         finally:
-            store_read_end(self.state, txn)
+            store_read_end(_engine(self), txn)
         return list(found.values())
 
     def get(self, bytes key not None):
-        # The overlay is asked before the transaction begins: what is folded in between is found in both.
+        # The overlay is asked before the transaction begins: what is folded in between is found in
+        # both.
         if key in self._overlay:
             return self._overlay[key][1]
         _key_size(key)
@@ -606,29 +509,29 @@ cdef class Store:
         cdef MDB_txn* txn = _begin(self)
         cdef int rc
         try:
-            if (<Engine*>self.state).read_only:
+            if _engine(self).read_only:
                 newer = _journal_controls(txn, self)
                 if key in newer:
                     return newer[key]
-            rc = mdb_get(txn, (<Engine*>self.state).records, &wanted, &value)
+            rc = mdb_get(txn, _engine(self).records, &wanted, &value)
             if rc == MDB_NOTFOUND:
                 return None
             if rc:
                 raise _failure(self, rc, "read")
             return _bytes(&value)
         finally:
-            store_read_end(self.state, txn)
+            store_read_end(_engine(self), txn)
 
     def items(self, bytes prefix not None=b""):
-        cdef dict newer = {} if (<Engine*>self.state).read_only else _unfolded(self, NULL)
+        cdef dict newer = {} if _engine(self).read_only else _unfolded(self, NULL)
         cdef MDB_txn* txn = _begin(self)
         cdef dict found = {}
         try:
-            if (<Engine*>self.state).read_only:
+            if _engine(self).read_only:
                 newer = _unfolded(self, txn)
             _folded_records(self, txn, prefix, found)
         finally:
-            store_read_end(self.state, txn)
+            store_read_end(_engine(self), txn)
         for key, value in newer.items():
             if key.startswith(prefix):
                 found[key] = value
@@ -637,9 +540,9 @@ cdef class Store:
     # --- The whole -------------------------------------------------------------------------------
 
     def stats(self):
-        cdef StoreStats stats = (<Engine*>self.state).stats
+        cdef StoreStats stats = _engine(self).stats
         return {
-            "health": HEALTH_NAMES[store_health(self.state)],
+            "health": _HEALTH_NAMES[store_health(_engine(self))],
             "commits": stats.commits, "rows": stats.rows, "controls": stats.controls,
             "folds": stats.folds, "fold_rows": stats.fold_rows, "failures": stats.failures,
             "reopens": stats.reopens, "grows": stats.grows,
@@ -653,27 +556,12 @@ cdef class Store:
         cdef bytes target = os.fsencode(path)
         cdef const char* target_chars = target
         cdef int rc = 0
-        try:
-            os.makedirs(path, mode=0o700, exist_ok=True)
-            if os.listdir(path):
-                raise StorageError(f"{path}: is not empty; a backup goes into an empty directory")
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be a backup's directory: {error.strerror}") from error
+        make_empty_directory(path)
         with nogil:
-            if not (<Engine*>self.state).read_only:
-                rc = store_ask_room(self.state)
+            if not _engine(self).read_only:
+                rc = store_ask_room(_engine(self))
             if rc == 0:
-                rc = store_backup(self.state, target_chars)
+                rc = store_backup(_engine(self), target_chars)
         if rc:
             raise _failure(self, rc, f"copy it to {path}")
-        _sync_directory(path)
-
-
-def _sync_directory(path):
-    """LMDB's copy is not on the disk until somebody says so."""
-    for name in (os.path.join(path, "data.mdb"), path):
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_copy(path)

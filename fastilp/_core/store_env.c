@@ -69,7 +69,7 @@ void store_free(StoreState *s)
     free(s);
 }
 
-/* --- Opening -------------------------------------------------------------------------------------- */
+/* --- Opening ---------------------------------------------------------------------------------- */
 
 static int env_open(StoreState *s)
 {
@@ -314,7 +314,7 @@ int store_mark_clean(StoreState *s)
     return rc;
 }
 
-/* --- Room ----------------------------------------------------------------------------------------- */
+/* --- Room ------------------------------------------------------------------------------------- */
 
 void store_measure(StoreState *s)
 {
@@ -375,8 +375,9 @@ static int reserve(StoreState *s, uint64_t end)
     return rc;
 }
 
-/* Blocks of the file are taken ahead of need, so that a full disk is noticed before a commit fails on it.
- * Half as much again is taken at a time. Where the file system cannot do it, nothing is known: healthy. */
+/* Blocks of the file are taken ahead of need, so that a full disk is noticed before a commit
+ * fails on it. Half as much again is taken at a time. Where the file system cannot do it,
+ * nothing is known: healthy. */
 void store_preallocate(StoreState *s)
 {
     uint64_t used = STORE_GET(s->stats.used_size);
@@ -395,7 +396,7 @@ void store_preallocate(StoreState *s)
     __atomic_store_n(&s->no_space, rc != 0, __ATOMIC_RELEASE);
 }
 
-/* --- Reading -------------------------------------------------------------------------------------- */
+/* --- Reading ---------------------------------------------------------------------------------- */
 
 /* Another process may have grown the file: a read-only environment follows. */
 static int follow_size(StoreState *s)

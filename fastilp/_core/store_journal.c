@@ -1,14 +1,15 @@
-/* Journal records: writing one per commit, folding them into the rows and records databases, and replay.
+/* Journal records: writing one per commit, folding them into the rows and records databases, and
+ * replay.
  *
  * A record, all numbers little-endian:
  *   u16 format, u16 zero, u32 rows, u32 controls, u32 zero, u64 first ticket, u64 ticket
  *   rows x 128 bytes, each starting with its account's id
  *   controls x { u32 key size, u32 value size or ffffffff for a delete, key, value }
  *
- * Its key is the ticket, big-endian, so that LMDB's order is the order of tickets. Rows are absolute and
- * the newest wins; controls are applied in order. Records are deleted oldest first and in the same
- * transaction that applies their controls, so what a crash leaves is always a suffix that replays to the
- * same state. */
+ * Its key is the ticket, big-endian, so that LMDB's order is the order of tickets. Rows are
+ * absolute and the newest wins; controls are applied in order. Records are deleted oldest first
+ * and in the same transaction that applies their controls, so what a crash leaves is always a
+ * suffix that replays to the same state. */
 
 #include "store_state.h"
 
@@ -137,7 +138,7 @@ int store_control_next(const uint8_t **at, const uint8_t *end, StoreControl *con
     return 1;
 }
 
-/* --- What the writer keeps of the rows it has journaled ------------------------------------------- */
+/* --- What the writer keeps of the rows it has journaled --------------------------------------- */
 
 static void newest_reserve(StoreState *s, uint32_t index)
 {
@@ -183,7 +184,7 @@ void store_remember(StoreState *s, const StoreBatch *batch)
     }
 }
 
-/* --- Folding -------------------------------------------------------------------------------------- */
+/* --- Folding ---------------------------------------------------------------------------------- */
 
 /* A round under way goes on at each turn; a new one starts when the journal is over its bounds. */
 int store_fold_wanted(const StoreState *s)
@@ -314,14 +315,17 @@ static int consume(StoreState *s, MDB_txn *txn, Consumption *c)
     return c->empty ? 0 : rc;
 }
 
-/* An empty journal sets the counts right: a commit that was reported as failed may have deleted records. */
+/* An empty journal sets the counts right: a commit that was reported as failed may have deleted
+ * records. */
 static void consumed(StoreState *s, const Consumption *c)
 {
     uint64_t records = STORE_GET(s->stats.journal_records);
     uint64_t bytes = STORE_GET(s->stats.journal_bytes);
 
-    STORE_SET(s->stats.journal_records, c->empty || records < c->records ? 0 : records - c->records);
-    STORE_SET(s->stats.journal_bytes, c->empty || bytes < c->bytes ? 0 : bytes - c->bytes);
+    records = c->empty || records < c->records ? 0 : records - c->records;
+    bytes = c->empty || bytes < c->bytes ? 0 : bytes - c->bytes;
+    STORE_SET(s->stats.journal_records, records);
+    STORE_SET(s->stats.journal_bytes, bytes);
     if (c->records)
         __atomic_store_n(&s->folded, c->last_ticket, __ATOMIC_RELEASE);
 }
@@ -348,8 +352,9 @@ static int fold_begin(StoreState *s, MDB_txn **txn)
     return mdb_txn_begin(s->env, NULL, 0, txn);
 }
 
-/* One commit of a fold round. A round takes what is dirty when it starts, then deletes the records up to
- * the ticket that was the last one at that moment: every row of theirs is folded by then. */
+/* One commit of a fold round. A round takes what is dirty when it starts, then deletes the
+ * records up to the ticket that was the last one at that moment: every row of theirs is folded
+ * by then. */
 int store_fold_slice(StoreState *s)
 {
     Consumption c = {.weight_max = STORE_FOLD_SLICE};
@@ -417,8 +422,8 @@ int store_replay(StoreState *s)
     return rc;
 }
 
-/* After reopening: the record under way also carries the newest copy of every row of this run, whatever
- * of the earlier ones the disk may have kept. */
+/* After reopening: the record under way also carries the newest copy of every row of this run,
+ * whatever of the earlier ones the disk may have kept. */
 int store_gather_all(StoreState *s)
 {
     StoreBatch *batch = s->committing;

@@ -1,5 +1,5 @@
-/* The queue between those who submit and the writer: one batch gathers while the other is committed.
- * Nothing here touches the disk; the mutex is held for copying only. */
+/* The queue between those who submit and the writer: one batch gathers while the other is
+ * committed. Nothing here touches the disk; the mutex is held for copying only. */
 
 #include "store_state.h"
 
@@ -23,8 +23,8 @@ uint64_t store_now_ms(void)
     return store_now_us() / 1000u;
 }
 
-/* Money that cannot be written down must not move: without memory for the queue the process ends, and
- * the journal tells the next one what was open. */
+/* Money that cannot be written down must not move: without memory for the queue the process
+ * ends, and the journal tells the next one what was open. */
 void *store_grown(void *old, size_t *capacity, size_t wanted, size_t item_size)
 {
     size_t next = *capacity ? *capacity : 64;
@@ -141,7 +141,8 @@ static void batch_clear(StoreState *s, StoreBatch *batch)
     batch->first_ticket = batch->ticket = 0;
     batch->row_count = batch->control_count = 0;
     batch->control_size = 0;
-    /* Epoch 0 is that of fresh positions; after 2^32 batches old positions must not look current. */
+    /* Epoch 0 is that of fresh positions; after 2^32 batches old positions must not look
+     * current. */
     if (++s->epoch == 0) {
         memset(s->positions, 0, s->position_capacity * sizeof *s->positions);
         s->epoch = 1;
@@ -175,13 +176,15 @@ static void signal_loop(StoreState *s)
 {
     uint64_t one = 1;
 
-    /* The counter cannot overflow: declare_awake empties it, and one wake-up is written per declaration. */
+    /* The counter cannot overflow: declare_awake empties it, and one wake-up is written per
+     * declaration. */
     if (write(s->eventfd, &one, sizeof one) == (ssize_t)sizeof one)
         __atomic_store_n(&s->signalled, 1, __ATOMIC_SEQ_CST);
 }
 
-/* `committed` and `asleep` are each written before the other is read, in one total order, on both sides:
- * either the writer sees the loop asleep or the loop sees the commit. No wake-up is lost. */
+/* `committed` and `asleep` are each written before the other is read, in one total order, on
+ * both sides: either the writer sees the loop asleep or the loop sees the commit. No wake-up is
+ * lost. */
 void store_publish(StoreState *s, uint64_t ticket)
 {
     __atomic_store_n(&s->committed, ticket, __ATOMIC_SEQ_CST);
@@ -232,7 +235,8 @@ int store_wait(StoreState *s, uint64_t ticket, double timeout_seconds)
     }
     pthread_mutex_lock(&s->mutex);
     s->waiters++;
-    while (store_committed(s) < ticket && !STORE_GET(s->gave_up) && store_health(s) != 3 && waited == 0)
+    while (store_committed(s) < ticket && !STORE_GET(s->gave_up) && store_health(s) != 3
+           && waited == 0)
         waited = pthread_cond_timedwait(&s->committed_changed, &s->mutex, &until);
     s->waiters--;
     pthread_mutex_unlock(&s->mutex);

@@ -1,14 +1,15 @@
 /* The store's engine in plain C: what store.pyx drives and what its own thread runs.
  *
- * It may include LMDB, pthreads and Linux headers, and nothing of Python: no function here needs the GIL.
- * It promises that submitting never waits for the disk, that what was published as committed is on the disk,
- * and that one thread, the writer, owns every write transaction (docs/ledger.md).
+ * It may include LMDB, pthreads and Linux headers, and nothing of Python: no function here needs
+ * the GIL. It promises that submitting never waits for the disk, that what was published as
+ * committed is on the disk, and that one thread, the writer, owns every write transaction
+ * (docs/ledger.md).
  *
  *   store_queue.c    the queue that submitters copy into, and who waits for or wakes on a commit
- *   store_journal.c  journal records: writing, folding them into rows and records, replay at start-up
- *   store_env.c      the environment: opening, room in the map and in the file, reopening after a panic
+ *   store_journal.c  journal records: writing, folding into rows and records, replay at start-up
+ *   store_env.c      the environment: opening, room in map and file, reopening after a panic
  *   store_writer.c   the writer thread: its loop, commits, retries
- */
+ * */
 
 #ifndef FASTILP_STORE_STATE_H
 #define FASTILP_STORE_STATE_H
@@ -19,7 +20,8 @@
 #include <stdint.h>
 
 enum {
-    /* One account's record; equals STORE_ROW_SIZE of store.pxd. Its first bytes are the account's id. */
+    /* One account's record; equals STORE_ROW_SIZE of store.pxd. Its first bytes are the
+     * account's id. */
     STORE_ROW_BYTES = 128,
     STORE_ID_BYTES = 16,
     /* Formats of the environment (meta, rows, records) and of one journal record. */
@@ -28,11 +30,13 @@ enum {
     STORE_JOURNAL_HEADER_BYTES = 32,
     /* A control's key size and value size in a journal record; this value size means: delete. */
     STORE_CONTROL_HEADER_BYTES = 8,
-    /* Rows or controls that one fold commit takes: it delays the next record by about 1 ms, not more. */
+    /* Rows or controls that one fold commit takes: it delays the next record by about 1 ms, not
+     * more. */
     STORE_FOLD_SLICE = 256,
     /* Journal records that one fold commit deletes. */
     STORE_DELETE_SLICE = 512,
-    /* The journal is folded when it holds this much, or when nothing was submitted for this long. */
+    /* The journal is folded when it holds this much, or when nothing was submitted for this
+     * long. */
     STORE_JOURNAL_RECORDS_MAX = 4096,
     STORE_JOURNAL_BYTES_MAX = 16 * 1024 * 1024,
     STORE_FOLD_IDLE_MS = 50,
@@ -99,7 +103,8 @@ struct StoreState {
     uint64_t map_size_min;
     uint64_t preallocate;
 
-    /* The environment. `env_lock`: readers of it hold it shared; resizing and reopening exclusively. */
+    /* The environment. `env_lock`: readers of it hold it shared; resizing and reopening
+     * exclusively. */
     MDB_env *env;
     MDB_dbi meta, journal, rows, records;
     pthread_rwlock_t env_lock;

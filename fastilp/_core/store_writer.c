@@ -1,5 +1,6 @@
-/* The writer thread: takes what has gathered, makes one journal record of it, commits, publishes the ticket;
- * between commits it folds the journal. It is compiled, never takes the GIL and blocks all signals. */
+/* The writer thread: takes what has gathered, makes one journal record of it, commits, publishes
+ * the ticket; between commits it folds the journal. It is compiled, never takes the GIL and
+ * blocks all signals. */
 
 #define _GNU_SOURCE
 
@@ -41,7 +42,7 @@ static int stopping(StoreState *s)
     return value;
 }
 
-/* --- Committing ----------------------------------------------------------------------------------- */
+/* --- Committing ------------------------------------------------------------------------------- */
 
 /* An environment in panic is reopened, and the record under way takes every known row along. */
 static int mend(StoreState *s, int rc)
@@ -113,7 +114,8 @@ static void commit_done(StoreState *s, uint64_t started_us)
     store_preallocate(s);
 }
 
-/* The record stays in memory and is tried until it is on the disk; close() waits a bounded time for that. */
+/* The record stays in memory and is tried until it is on the disk; close() waits a bounded time
+ * for that. */
 static void commit(StoreState *s)
 {
     uint64_t started_us = store_now_us(), stop_at_ms = 0;
@@ -136,7 +138,7 @@ static void commit(StoreState *s)
     commit_done(s, started_us);
 }
 
-/* --- Between commits ------------------------------------------------------------------------------ */
+/* --- Between commits -------------------------------------------------------------------------- */
 
 static int fold_try(StoreState *s)
 {
@@ -216,7 +218,7 @@ int store_ask_room(StoreState *s)
     return 0;
 }
 
-/* --- The loop ------------------------------------------------------------------------------------- */
+/* --- The loop --------------------------------------------------------------------------------- */
 
 static uint64_t fold_due_ms(const StoreState *s)
 {
@@ -261,7 +263,8 @@ static void commit_turn(StoreState *s)
         (void)fold(s);
 }
 
-/* What is left at the end: fold all and say so. A failure leaves a journal for the next start to replay. */
+/* What is left at the end: fold all and say so. A failure leaves a journal for the next start to
+ * replay. */
 static void finish(StoreState *s)
 {
     int rc = s->env == NULL ? MDB_PANIC : 0;
@@ -296,7 +299,8 @@ static void *writer(void *argument)
     return NULL;
 }
 
-/* The new thread inherits a mask that blocks everything: signals are for the program's own threads. */
+/* The new thread inherits a mask that blocks everything: signals are for the program's own
+ * threads. */
 int store_start(StoreState *s)
 {
     sigset_t all, old;
@@ -336,7 +340,8 @@ int store_stop(StoreState *s)
     return s->gave_up ? STORE_ERROR_GAVE_UP : 0;
 }
 
-/* In a forked child: the thread is not here, and locks may be held by threads that are not here either. */
+/* In a forked child: the thread is not here, and locks may be held by threads that are not here
+ * either. */
 void store_poison(StoreState *s)
 {
     __atomic_store_n(&s->closed, 1, __ATOMIC_SEQ_CST);
