@@ -15,7 +15,11 @@ CORE = ROOT / "fastilp" / "_core"
 
 # Directly below each module. What is below a module's neighbour is below the module too.
 BELOW: dict[str, set[str]] = {
-    "switch": {"ledger", "inflight", "policy", "link"},
+    "switch": {"admission", "gate", "inflight", "ledger"},
+    "admission": {"output", "policy", "forwarding", "rates"},
+    "output": {"tables"},
+    "tables": {"ledger", "link", "policy", "forwarding", "rates"},
+    "gate": {"arena"},
     "link": {"codec_batch", "codec_btp", "codec_http", "ledger"},
     "ledger": {"store", "forwarding", "rates", "condition", "counter"},
     "inflight": {"store", "forwarding", "rates", "condition"},

@@ -1,5 +1,5 @@
-# A byte buffer that grows by doubling and is reused: packets of one batch, egress of one link, waiting
-# Fulfills. Others hold offsets, because it moves when it grows.
+# A byte buffer that grows by doubling and is reused: packets of one batch, egress of one link,
+# waiting Fulfills. Others hold offsets, because it moves when it grows.
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, realloc
@@ -12,8 +12,8 @@ cdef struct Arena:
     size_t capacity
 
 
-# Room for `size` more bytes at the end, or NULL when memory is exhausted. The caller adds what it wrote
-# to `arena.size`.
+# Room for `size` more bytes at the end, or NULL when memory is exhausted. The caller adds what it
+# wrote to `arena.size`.
 cdef inline uint8_t* arena_room(Arena* arena, size_t size) noexcept nogil:
     cdef size_t wanted = arena.size + size
     cdef size_t capacity = arena.capacity if arena.capacity else 4_096

@@ -17,14 +17,16 @@ cdef struct BtpFields:
     uint32_t packet_size
 
 
-# Read one BTP message (a WebSocket payload). 0, or the number of a fault. Only types 1 and 6 get `packet`.
+# Read one BTP message (a WebSocket payload). 0, or the number of a fault. Only types 1 and 6 get
+# `packet`.
 cdef int btp_read(const uint8_t* message, size_t size, BtpFields* fields) noexcept nogil
 
-# Largest size of the frame that btp_write makes for a packet of this size, WebSocket header included.
+# Largest size of the frame that btp_write makes for a packet of this size, WebSocket header
+# included.
 cdef size_t btp_frame_size_max(size_t packet_size) noexcept nogil
 
-# Write one whole WebSocket binary frame that carries a BTP message of `type` whose only entry is `ilp`.
-# `masked`: as a client (RFC 6455 5.3) with the 4 bytes of `mask`. Returns the frame's size.
+# Write one whole WebSocket binary frame that carries a BTP message of `type` whose only entry is
+# `ilp`. `masked`: as a client (RFC 6455 5.3) with the 4 bytes of `mask`. Returns the frame's size.
 cdef size_t btp_write(
     uint8_t* out, uint8_t type, uint32_t request_id, const uint8_t* packet, size_t packet_size,
     bint masked, uint32_t mask,

@@ -1,4 +1,5 @@
-# SHA-256 of 32-byte fulfillments, for a column of rows at a time (RFC 27: condition = SHA-256(fulfillment)).
+# SHA-256 of 32-byte fulfillments, for a column of rows at a time (RFC 27: condition =
+# SHA-256(fulfillment)).
 
 from libc.stdint cimport uint8_t
 

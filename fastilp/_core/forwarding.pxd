@@ -1,5 +1,5 @@
-# Longest-prefix table over whole segments of ILP addresses (RFC 15): an open hash table of prefixes, asked
-# once for each depth at which any prefix exists, deepest first.
+# Longest-prefix table over whole segments of ILP addresses (RFC 15): an open hash table of
+# prefixes, asked once for each depth at which any prefix exists, deepest first.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 

@@ -1,9 +1,9 @@
 """The forwarding table: which account is next for a destination.
 
-A prefix matches whole segments only (`g.a` does not match `g.ab`, RFC 15). Prefixes live in one open-addressing
-hash table; a lookup hashes the destination once, keeps the hash at each segment boundary, and asks for the
-deepest boundary first, at the depths where prefixes exist. Measured: about 60 ns at 100,000 routes.
-May import arena and limits."""
+A prefix matches whole segments only (`g.a` does not match `g.ab`, RFC 15). Prefixes live in one
+open-addressing hash table; a lookup hashes the destination once, keeps the hash at each segment
+boundary, and asks for the deepest boundary first, at the depths where prefixes exist. Measured:
+about 60 ns at 100,000 routes. May import arena and limits."""
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -38,8 +38,8 @@ cdef inline uint64_t _hash_segment(uint64_t hash, const uint8_t* segment, size_t
 
 
 cdef int _boundaries(const uint8_t* address, size_t size, Boundaries* found) noexcept nogil:
-    """Hash of each run of whole segments. 0, or -1 when there are more than PREFIX_SEGMENTS_MAX of them (the first
-    ones are kept)."""
+    """Hash of each run of whole segments. 0, or -1 when there are more than PREFIX_SEGMENTS_MAX of
+    them (the first ones are kept)."""
     cdef size_t start = 0, end = 0
     cdef uint64_t hash = 0
     found.count = 0
@@ -73,7 +73,8 @@ cdef class ForwardingTable:
         return self._count + (self._default_target != FORWARDING_NONE)
 
     def set(self, prefix: bytes, target: int):
-        """Point `prefix` (b"" = default) at a target number. ValueError for more than 32 segments."""
+        """Point `prefix` (b"" = default) at a target number. ValueError for more than 32
+        segments."""
         cdef int result = self.insert(prefix, len(prefix), target)
         if result == -1:
             raise MemoryError()

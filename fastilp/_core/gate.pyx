@@ -1,5 +1,5 @@
-"""Fulfills that wait for their commit (docs/ledger.md): nothing that obliges us leaves before it is on disk, unless
-waiting longer would make it worthless. May import arena."""
+"""Fulfills that wait for their commit (docs/ledger.md): nothing that obliges us leaves before it is
+on disk, unless waiting longer would make it worthless. May import arena."""
 
 cimport cython
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t

@@ -1,5 +1,5 @@
-# Forwarded Prepares that await an answer: a table of fixed capacity, the request ids that we send, and the
-# expiry wheel. Nothing here allocates after construction.
+# Forwarded Prepares that await an answer: a table of fixed capacity, the request ids that we send,
+# and the expiry wheel. Nothing here allocates after construction.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -44,14 +44,17 @@ cdef class InFlightTable:
     cdef uint64_t* _bucket_used     # one bit per bucket
     cdef int64_t _wheel_tick        # the tick that expire() looked at last
 
-    # A free slot whose next id has rested long enough, or SLOT_NONE. The caller fills the entry, then calls insert.
+    # A free slot whose next id has rested long enough, or SLOT_NONE. The caller fills the entry,
+    # then calls insert.
     cdef uint32_t acquire(self, int64_t now_ms) noexcept nogil
     cdef void insert(self, uint32_t slot) noexcept nogil
     cdef void release(self, uint32_t slot) noexcept nogil
     cdef uint32_t request_id(self, uint32_t slot) noexcept nogil
     # The slot that an answer with this id on this link belongs to, or SLOT_NONE.
     cdef uint32_t match(self, uint32_t link_out, uint32_t request_id) noexcept nogil
-    # Next entry with expires_out_ms <= now_ms in order of tick and sending, or SLOT_NONE; the caller releases it.
+    # Next entry with expires_out_ms <= now_ms in order of tick and sending, or SLOT_NONE; the
+    # caller releases it.
     cdef uint32_t expired(self, int64_t now_ms) noexcept nogil
-    # When the wheel must turn next: not before the first expiry, at most one tick after it. -1: nothing in flight.
+    # When the wheel must turn next: not before the first expiry, at most one tick after it. -1:
+    # nothing in flight.
     cdef int64_t next_deadline_ms(self) noexcept nogil

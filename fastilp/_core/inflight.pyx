@@ -1,9 +1,9 @@
 """Forwarded Prepares that await an answer.
 
-A slot and its generation make the 32-bit request id that the next hop sees. Free slots wait in a ring, so that each
-rests as long as possible, and a slot whose generation comes round again stays out until REQUEST_ID_QUIET_MS after the
-last expiry of the round. The expiry wheel has one bucket per WHEEL_TICK_MS; a bucket is a list in order of sending.
-May import limits."""
+A slot and its generation make the 32-bit request id that the next hop sees. Free slots wait in a
+ring, so that each rests as long as possible, and a slot whose generation comes round again stays
+out until REQUEST_ID_QUIET_MS after the last expiry of the round. The expiry wheel has one bucket
+per WHEEL_TICK_MS; a bucket is a list in order of sending. May import limits."""
 
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -133,7 +133,8 @@ cdef class InFlightTable:
         if self.count == 0:
             self._wheel_tick = tick_now
             return SLOT_NONE
-        # Nothing is held longer than the wheel is round, so after a long sleep one turn sees everything.
+        # Nothing is held longer than the wheel is round, so after a long sleep one turn sees
+        # everything.
         if tick_now - self._wheel_tick > WHEEL_BUCKETS:
             self._wheel_tick = tick_now - WHEEL_BUCKETS
         while self._wheel_tick < tick_now:
@@ -150,7 +151,8 @@ cdef class InFlightTable:
         cdef uint64_t word
         if self.count == 0:
             return -1
-        # The first word is looked at twice: its bits from `start` on now, those before `start` last.
+        # The first word is looked at twice: its bits from `start` on now, those before `start`
+        # last.
         for step in range(words + 1):
             word_index = ((start >> 6) + step) & (words - 1)
             word = self._bucket_used[word_index]

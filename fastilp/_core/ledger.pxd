@@ -28,7 +28,8 @@ cdef struct AccountState:
     counter_t settle_threshold
     counter_t settle_to
     uint64_t max_in_flight_amount
-    # how much of credits_posted is known to be durable (only kept where max_in_flight_amount is set)
+    # how much of credits_posted is known to be durable (only kept where max_in_flight_amount is
+    # set)
     counter_t durable_posted
     counter_t marked_posted
     uint64_t mark_ticket

@@ -22,20 +22,22 @@ class Ledger:
         map_size: int = ...,
         preallocate: int = ...,
     ) -> Ledger:
-        """Open or create the LMDB directory `path`. `durability`: "commit" or "process". Raises StorageError."""
+        """Open or create the LMDB directory `path`. `durability`: "commit" or "process". Raises
+        StorageError."""
     @classmethod
     def memory(cls, manual_commit: bool = False) -> Ledger:
         """Keeps nothing. `manual_commit`: tickets are committed by `release`, for tests."""
     def release(self, ticket: int | None = None) -> None:
         """Commit up to `ticket` (default: all) of a memory ledger with manual_commit."""
     def counters(self, account_id: bytes) -> dict[str, int] | None:
-        """debits_pending, debits_posted, credits_pending, credits_posted, prepaid_pending, prepaid_posted,
-        debits_relayed; None for an id that has no row."""
+        """debits_pending, debits_posted, credits_pending, credits_posted, prepaid_pending,
+        prepaid_posted, debits_relayed; None for an id that has no row."""
     def sums(self) -> dict[tuple[str, int], dict[str, int]]:
-        """Per asset (code, scale): debits_pending, credits_pending, debits_posted, credits_posted over all
-        accounts, the internal ones included. Debits equal credits, always."""
+        """Per asset (code, scale): debits_pending, credits_pending, debits_posted, credits_posted
+        over all accounts, the internal ones included. Debits equal credits, always."""
     def internal_id(self, asset_code: str, asset_scale: int, kind: str) -> bytes:
-        """The id of an asset's internal account; `kind` is "exchange", "settlement" or "written_off"."""
+        """The id of an asset's internal account; `kind` is "exchange", "settlement" or
+        "written_off"."""
     def transact(
         self,
         adjustments: Iterable[tuple[bytes, str, int]] = (),
@@ -43,18 +45,19 @@ class Ledger:
         deletes: Iterable[bytes] = (),
         expect: Iterable[tuple[bytes, bytes | None]] = (),
     ) -> int:
-        """All or nothing: move money between accounts and internal accounts, write and delete control
-        records, if every `expect` (key, value or None for absent) holds. Returns the ticket to wait for.
+        """All or nothing: move money between accounts and internal accounts, write and delete
+        control records, if every `expect` (key, value or None for absent) holds. Returns the ticket
+        to wait for.
 
-        An adjustment (account_id, kind, amount) with amount > 0 credits the account and debits the asset's
-        internal account `kind`; amount < 0 the other way round. With kind "settlement" a credit first pays a
-        negative clearing balance, the rest becomes prepaid. Raises UsageError (unknown account, more than 500
-        records), ConflictError (an `expect` does not hold)."""
+        An adjustment (account_id, kind, amount) with amount > 0 credits the account and debits the
+        asset's internal account `kind`; amount < 0 the other way round. With kind "settlement" a
+        credit first pays a negative clearing balance, the rest becomes prepaid. Raises UsageError
+        (unknown account, more than 500 records), ConflictError (an `expect` does not hold)."""
     def crash_report(self) -> list[dict[str, object]]:
-        """What the last run left open, one entry per account with anything to say: account_id, name (if
-        known), asset_code, asset_scale, in_flight_out (sent to this next hop and unanswered: it may have
-        delivered), in_flight_in (reserved for this sender and given back), not_relayed (fulfilled, and the
-        sender may not have seen it). Empty after a clean shutdown."""
+        """What the last run left open, one entry per account with anything to say: account_id, name
+        (if known), asset_code, asset_scale, in_flight_out (sent to this next hop and unanswered: it
+        may have delivered), in_flight_in (reserved for this sender and given back), not_relayed
+        (fulfilled, and the sender may not have seen it). Empty after a clean shutdown."""
     def close(self) -> None: ...
 
 @final

@@ -1,9 +1,10 @@
 """The ledger: who owes whom, in memory, made to last by the store.
 
-Every account has six counters and `debits_relayed`; money is reserved, then posted or voided, always on both sides and
-through the asset's `exchange` account, so that per asset debits equal credits, pending and posted, after every batch.
-The counters here are authoritative; `commit` hands changed rows to the store under a ticket and never waits.
-May import counter, store, limits and status. Measured: reserve + post about 20 ns."""
+Every account has six counters and `debits_relayed`; money is reserved, then posted or voided,
+always on both sides and through the asset's `exchange` account, so that per asset debits equal
+credits, pending and posted, after every batch. The counters here are authoritative; `commit` hands
+changed rows to the store under a ticket and never waits. May import counter, store, limits and
+status. Measured: reserve + post about 20 ns."""
 
 import hashlib
 
@@ -68,7 +69,8 @@ cdef class Ledger:
 
     @classmethod
     def open(cls, path, *, durability="commit", map_size=1 << 30, preallocate=16 << 20):
-        """Open or create the LMDB directory `path`; `durability` is "commit" or "process". Raises StorageError."""
+        """Open or create the LMDB directory `path`; `durability` is "commit" or "process". Raises
+        StorageError."""
         if durability not in ("commit", "process"):
             raise UsageError(f'durability must be "commit" or "process", not {durability!r}')
         store = Store(
@@ -90,7 +92,8 @@ cdef class Ledger:
         ledger._manual = manual_commit
         return ledger
 
-    # --- what a last run left -----------------------------------------------------------------------
+    # --- what a last run left
+    # -----------------------------------------------------------------------
 
     def _load(self):
         cdef Account handle
@@ -120,7 +123,8 @@ cdef class Ledger:
             counter_load(_counters(account) + i, record + 16 + 16 * i)
 
     def _close_last_run(self):
-        """Report what was open, then make it final: nothing is pending, what was posted stays posted."""
+        """Report what was open, then make it final: nothing is pending, what was posted stays
+        posted."""
         cdef AccountState* account
         cdef Account handle
         for handle in self._handles:
@@ -148,10 +152,12 @@ cdef class Ledger:
         self.commit(-1)
 
     def crash_report(self):
-        """What the last run left open, one entry per account that has anything to say; empty after a clean end."""
+        """What the last run left open, one entry per account that has anything to say; empty after
+        a clean end."""
         return [dict(entry) for entry in self._crash_report]
 
-    # --- accounts -----------------------------------------------------------------------------------
+    # --- accounts
+    # -----------------------------------------------------------------------------------
 
     cdef Account _append(self, bytes account_id, str name, str code, int scale, str kind):
         cdef Account handle = Account.__new__(Account)
@@ -247,7 +253,8 @@ cdef class Ledger:
         if settings["max_in_flight_amount"] is not None:
             account.max_in_flight_amount = settings["max_in_flight_amount"]
             if not account.limits & LIMIT_IN_FLIGHT:
-                # What is posted so far may not be durable yet: counted as in flight until its ticket is.
+                # What is posted so far may not be durable yet: counted as in flight until its
+                # ticket is.
                 account.marked_posted = account.credits_posted
                 account.mark_ticket = self.ticket
             limits |= LIMIT_IN_FLIGHT
@@ -258,7 +265,8 @@ cdef class Ledger:
         account.limits = limits
         return 0
 
-    # --- money --------------------------------------------------------------------------------------
+    # --- money
+    # --------------------------------------------------------------------------------------
 
     cdef void _touch(self, AccountState* account) noexcept nogil:
         if not account.dirty:
@@ -341,8 +349,8 @@ cdef class Ledger:
         self._touch(&self.accounts[account_in])
 
     cdef bint _in_flight_holds(self, AccountState* account, uint64_t amount) noexcept nogil:
-        """What a crash could leave in doubt: sent, and not durably posted. The durable part of credits_posted lags: a
-        mark is taken, and counts once its ticket is committed."""
+        """What a crash could leave in doubt: sent, and not durably posted. The durable part of
+        credits_posted lags: a mark is taken, and counts once its ticket is committed."""
         if self.immediate():
             account.durable_posted = account.credits_posted
         elif account.mark_ticket <= self.committed():
@@ -364,7 +372,8 @@ cdef class Ledger:
             &account.settle_threshold, &account.settle_to,
         )
 
-    # --- tickets ------------------------------------------------------------------------------------
+    # --- tickets
+    # ------------------------------------------------------------------------------------
 
     cdef uint64_t next_ticket(self) noexcept nogil:
         return self.ticket + 1
@@ -447,8 +456,8 @@ cdef class Ledger:
         return 0 if self.store is None else self.store.incarnation
 
     def transact(self, adjustments=(), puts=(), deletes=(), expect=()):
-        """All or nothing: adjustments of balances and control records in one journal record (ledger.pyi). Returns the
-        ticket to wait for. Raises UsageError, ConflictError."""
+        """All or nothing: adjustments of balances and control records in one journal record
+        (ledger.pyi). Returns the ticket to wait for. Raises UsageError, ConflictError."""
         adjustments, puts, deletes = list(adjustments), list(puts), list(deletes)
         if len(adjustments) + len(puts) + len(deletes) > TRANSACT_RECORDS_MAX:
             raise UsageError(f"a transact call takes at most {TRANSACT_RECORDS_MAX} records")
@@ -509,7 +518,8 @@ cdef class Ledger:
         self._touch(account)
         self._touch(other)
 
-    # --- looking at it ------------------------------------------------------------------------------
+    # --- looking at it
+    # ------------------------------------------------------------------------------
 
     def counters(self, account_id):
         """The seven counters of an account by name, None if there is no such id."""

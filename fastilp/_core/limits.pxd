@@ -18,14 +18,16 @@ cdef enum:
     MESSAGE_SIZE_MAX = 8_192
     # What we put in our own Rejects: short texts, room for an explanation.
     MESSAGE_SIZE_EMIT_MAX = 255
-    # Envelope (1 + 3), amount, expiry, condition, address (2 + 3), data (3 + 1): more than any header.
+    # Envelope (1 + 3), amount, expiry, condition, address (2 + 3), data (3 + 1): more than any
+    # header.
     PREPARE_OVERHEAD_MAX = 4 + 8 + 17 + 32 + 3 + ADDRESS_SIZE_MAX + 4
     # A Reject that we build: code, our address, a short message, 16 bytes of F08 data, lengths.
     REJECT_SIZE_EMIT_MAX = 4 + 3 + 3 + ADDRESS_SIZE_MAX + 3 + MESSAGE_SIZE_EMIT_MAX + 1 + 16
 
     # --- Addresses ------------------------------------------------------------------------------
-    # Segments of a forwarding prefix. An address can hold 512 of them, real ones have 3 to 8; a prefix
-    # deeper than this is refused when it is inserted, longer destinations match on their first 32.
+    # Segments of a forwarding prefix. An address can hold 512 of them, real ones have 3 to 8; a
+    # prefix deeper than this is refused when it is inserted, longer destinations match on their
+    # first 32.
     PREFIX_SEGMENTS_MAX = 32
 
     # --- In flight ------------------------------------------------------------------------------
@@ -33,15 +35,16 @@ cdef enum:
     IN_FLIGHT_SLOT_BITS_MAX = 20
     # An id that was used is not used again on any link for this long after its Prepare expired, ms.
     REQUEST_ID_QUIET_MS = 60_000
-    # Longest time that money is held for one packet, ms (RFC 27 leaves it open; all peers cap at 30 s).
+    # Longest time that money is held for one packet, ms (RFC 27 leaves it open; all peers cap at 30
+    # s).
     HOLD_MAX_MS = 30_000
     # Expiry wheel: one bucket per tick, enough buckets for the longest hold.
     WHEEL_TICK_MS = 8
     WHEEL_BUCKETS = 4_096
 
     # --- Durability -----------------------------------------------------------------------------
-    # A Fulfill whose commit has not finished leaves this long before the incoming Prepare expires, ms:
-    # later it would be worthless to the sender and we would have paid for nothing.
+    # A Fulfill whose commit has not finished leaves this long before the incoming Prepare expires,
+    # ms: later it would be worthless to the sender and we would have paid for nothing.
     FULFILL_RELEASE_MARGIN_MS = 250
     # A commit older than this is a stalled disk: new Prepares get T00 until it ends, ms.
     COMMIT_STALL_MS = 1_000

@@ -42,8 +42,8 @@ cdef class Connection:
     cdef int _feed(self, const uint8_t* message, size_t size) except -1
 
 
-# Append one packet to a link's egress, framed for its kind. `answer`: not a Prepare. False when memory is
-# exhausted or nobody is there to take an answer.
+# Append one packet to a link's egress, framed for its kind. `answer`: not a Prepare. False when
+# memory is exhausted or nobody is there to take an answer.
 cdef bint link_send(
     LinkState* link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
 ) noexcept nogil

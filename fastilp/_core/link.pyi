@@ -5,8 +5,8 @@ from fastilp._core.ledger import Account
 
 @final
 class Link:
-    """A logical channel of an account. `kind` is "message" (whole packets in Python, also used by the HTTP
-    shells) or "btp" (WebSocket frames built by the core)."""
+    """A logical channel of an account. `kind` is "message" (whole packets in Python, also used by
+    the HTTP shells) or "btp" (WebSocket frames built by the core)."""
 
     account: Account | None
     name: str
@@ -22,10 +22,11 @@ class Link:
     def receive(
         self, packets: Iterable[tuple[int, bytes]], egress: Account | None = None
     ) -> None:
-        """Hand in packets with the peer's request ids (0 .. 2**32 - 1), whatever their type; they are looked at in
-        Switch.process. An answer repeats the id of the Prepare it answers. `egress` (in-process links only) sends
-        these Prepares to that account without own-address check and routing. Raises UsageError for a packet over
-        65,535 bytes or a closed link, never for what the packet says."""
+        """Hand in packets with the peer's request ids (0 .. 2**32 - 1), whatever their type; they
+        are looked at in Switch.process. An answer repeats the id of the Prepare it answers.
+        `egress` (in-process links only) sends these Prepares to that account without own-address
+        check and routing. Raises UsageError for a packet over 65,535 bytes or a closed link, never
+        for what the packet says."""
     def take(self) -> list[tuple[int, bytes]]:
         """Message links: what waits to be sent, in order."""
     def take_bytes(self) -> bytes:
@@ -38,10 +39,11 @@ class Connection:
 
     link: Link | None
     def feed(self, message: bytes | bytearray | memoryview) -> tuple[int, int, bytes] | None:
-        """One WebSocket payload. A Prepare or an answer on a bound connection becomes a row: None. Anything else is
-        the shell's: (type, request_id, whole message); type 0 = unreadable. Never raises on peer bytes."""
+        """One WebSocket payload. A Prepare or an answer on a bound connection becomes a row: None.
+        Anything else is the shell's: (type, request_id, whole message); type 0 = unreadable. Never
+        raises on peer bytes."""
     def bind(self, link: Link, *, masked: bool) -> None:
-        """Attach to a btp link after the hello; a connection that was bound to the link before is unbound.
-        `masked`: we are the WebSocket client."""
+        """Attach to a btp link after the hello; a connection that was bound to the link before is
+        unbound. `masked`: we are the WebSocket client."""
     def close(self) -> None:
         """The socket has gone. What is in flight on the link stays until answered or expired."""

@@ -1,8 +1,9 @@
 """Links (a logical channel of an account) and connections (one BTP socket).
 
-A link owns its egress: whole packets with their ids for a message link, ready WebSocket frames for a btp link.
-`receive` and `feed` copy packets into the switch's batch and decide nothing. A connection comes and goes; what is
-in flight belongs to the link. May import codec_btp, row, arena, limits and ledger's Account."""
+A link owns its egress: whole packets with their ids for a message link, ready WebSocket frames for
+a btp link. `receive` and `feed` copy packets into the switch's batch and decide nothing. A
+connection comes and goes; what is in flight belongs to the link. May import codec_btp, row, arena,
+limits and ledger's Account."""
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -27,8 +28,9 @@ KINDS = {"message": LINK_MESSAGE, "btp": LINK_BTP}
 
 
 cdef inline uint32_t _next_mask(uint32_t mask) noexcept nogil:
-    """Masks only keep proxies from taking our bytes for their own protocol (RFC 6455 section 10.3): a xorshift
-    sequence from a random start is unpredictable enough for whoever chooses the payload."""
+    """Masks only keep proxies from taking our bytes for their own protocol (RFC 6455 section 10.3):
+    a xorshift sequence from a random start is unpredictable enough for whoever chooses the
+    payload."""
     mask ^= mask << 13
     mask ^= mask >> 17
     return mask ^ (mask << 5)
@@ -129,7 +131,8 @@ cdef class Link:
                 row.flags = ROW_EGRESS_GIVEN
 
     def take(self):
-        """`(request_id, packet)` of everything that waits to be sent, in order. For message links."""
+        """`(request_id, packet)` of everything that waits to be sent, in order. For message
+        links."""
         cdef const uint8_t* at = self.state.egress.bytes
         cdef const uint8_t* end = at + self.state.egress.size
         cdef uint32_t[2] head
@@ -198,7 +201,8 @@ cdef class Connection:
                 return 0
             answer = False
         elif fields.type == BTP_RESPONSE:
-            # Interledger.rs sends its Prepares in Response frames, so the packet's type byte decides.
+            # Interledger.rs sends its Prepares in Response frames, so the packet's type byte
+            # decides.
             answer = fields.packet_size == 0 or message[fields.packet] != PACKET_PREPARE
         else:
             return 0

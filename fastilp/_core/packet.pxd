@@ -7,6 +7,8 @@ cdef enum:
     PACKET_PREPARE = 12
     PACKET_FULFILL = 13
     PACKET_REJECT = 14
+    # Behind the amount of a Prepare: 8 bytes of amount, 17 of expiry, then the condition.
+    PREPARE_CONDITION_OFFSET = 25
 
 
 cdef struct PrepareFields:

@@ -3,7 +3,8 @@ from typing import final
 
 @final
 class Prepare:
-    """ILPv4 Prepare (RFC 27). `expires_at`: aware datetime or Unix milliseconds; reads back as UTC datetime."""
+    """ILPv4 Prepare (RFC 27). `expires_at`: aware datetime or Unix milliseconds; reads back as UTC
+    datetime."""
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ cdef inline void policy_gives_back(Policy* policy, uint64_t amount, int64_t now_
         bucket_give_back(&policy.amounts, amount, now_ms)
 
 
-# `limit` None lifts the limit. A bucket that was there before keeps its level, at most the new capacity.
+# `limit` None lifts the limit. A bucket that was there before keeps its level, at most the new
+# capacity.
 cdef int policy_limit_packets(Policy* policy, object limit, int64_t now_ms) except -1
 cdef int policy_limit_amounts(Policy* policy, object limit, int64_t now_ms) except -1

@@ -1,4 +1,5 @@
-"""Rate limits of an account as token buckets (docs/data-path.md, "Token buckets"). May import counter."""
+"""Rate limits of an account as token buckets (docs/data-path.md, "Token buckets"). May import
+counter."""
 
 from libc.stdint cimport int64_t
 

@@ -1,8 +1,8 @@
 """Conversion between assets: integers only, floor, and that in one place.
 
-`rate` of an asset is the value of one standard unit; the ratio of a pair is rate_in / rate_out x (1 - spread) x
-10^(scale_out - scale_in), reduced, numerator and denominator below 2^128. A pair that does not fit is refused when
-it is set, never approximated. May import counter."""
+`rate` of an asset is the value of one standard unit; the ratio of a pair is rate_in / rate_out x (1
+- spread) x 10^(scale_out - scale_in), reduced, numerator and denominator below 2^128. A pair that
+does not fit is refused when it is set, never approximated. May import counter."""
 
 from fractions import Fraction
 
@@ -37,7 +37,8 @@ cdef class RateTable:
         free(self._ratios)
 
     def set_rate(self, asset_code: str, rate):
-        """Value of one standard unit. UsageError: not a positive number, or a pair beyond 128 bits."""
+        """Value of one standard unit. UsageError: not a positive number, or a pair beyond 128
+        bits."""
         value = _fraction(rate, f"rate of {asset_code}")
         if value <= 0:
             raise UsageError(f"rate of {asset_code} must be positive, not {rate}")

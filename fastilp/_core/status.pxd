@@ -1,6 +1,6 @@
-# Outcomes of packets, as values. Numbers are in order of precedence: of two faults in one Prepare the
-# lower one is answered (design: check the packet, then the sender, then the way, then the money).
-# They are never renumbered; names, ILP codes and messages are the table in status.pyx.
+# Outcomes of packets, as values. Numbers are in order of precedence: of two faults in one Prepare
+# the lower one is answered (design: check the packet, then the sender, then the way, then the
+# money). They are never renumbered; names, ILP codes and messages are the table in status.pyx.
 
 cdef enum:
     STATUS_OK = 0

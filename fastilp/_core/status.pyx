@@ -1,5 +1,5 @@
-"""The table of outcomes: one name, one ILP code and one message for each, used by every reject we build
-and by every counter we show. Imports nothing."""
+"""The table of outcomes: one name, one ILP code and one message for each, used by every reject we
+build and by every counter we show. Imports nothing."""
 
 from libc.string cimport strlen
 

@@ -1,11 +1,12 @@
 from typing import final
 
 from fastilp._core.ledger import Account, Ledger
-from fastilp._core.tables import Tables
+from fastilp._core.admission import Admission
 
 @final
-class Switch(Tables):
-    """The data plane: bytes and a time go in, bytes come out (docs/data-path.md). Not thread-safe."""
+class Switch(Admission):
+    """The data plane: bytes and a time go in, bytes come out (docs/data-path.md). Not
+    thread-safe."""
 
     def __init__(
         self,
@@ -19,19 +20,17 @@ class Switch(Tables):
     def process(self, now_ms: int) -> None:
         """Do everything that is due at `now_ms` (Unix time): the only call that does work."""
     def next_deadline_ms(self) -> int | None:
-        """When process must be called again even if nothing arrives; None if nothing is in flight."""
+        """When process must be called again even if nothing arrives; None if nothing is in
+        flight."""
     def fileno(self) -> int:
         """Readable when a commit that the switch waits for has ended; -1 for a memory ledger."""
     def punt_account(self, request_id: int) -> Account:
         """Which account a punted Prepare (taken from `control`) came in on."""
-    def statuses(self) -> dict[str, int]:
-        """Outcome name -> count since the start."""
     def in_flight(self) -> int: ...
     def drain(self) -> None:
         """Refuse new Prepares from now on (T00, store_unavailable); answers go on. For shutdown."""
     def take_events(self) -> list[tuple[str, Account | None, int]]:
-        """("settle", account, amount), ("fulfilled_before_commit", account, amount), ("store", None, health)."""
+        """("settle", account, amount), ("fulfilled_before_commit", account, amount), ("store",
+        None, health)."""
     def waiting(self) -> int:
         """Fulfills that wait for their commit."""
-    def count_undeliverable(self, count: int = 1) -> None:
-        """An answer was taken from a link and its requester has gone."""

@@ -1,40 +1,40 @@
 """The switch: rows of a batch go through the stages in order, bytes come out (docs/data-path.md).
 
-`Switch.process` is the only control flow across stages. A stage is one loop over the rows; it skips rows that carry
-a fault already and writes its own columns. Outcomes are statuses; nothing that a peer sends raises. No socket, no
-clock, no logger. May import everything else of the core."""
+`Switch.process` is the only control flow across stages. A stage is one loop over the rows; it skips
+rows that carry a fault already and writes its own columns. Outcomes are statuses; nothing that a
+peer sends raises. No socket, no clock, no logger. May import everything else of the core."""
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
-from fastilp._core.arena cimport arena_free, arena_room
+from fastilp._core.admission cimport Admission
 from fastilp._core.condition cimport condition_check
-from fastilp._core.forwarding cimport FORWARDING_NONE
 from fastilp._core.gate cimport Gate, Waiting
 from fastilp._core.inflight cimport (
     IN_FLIGHT_AMOUNT_TAKEN, IN_FLIGHT_ANSWERED, IN_FLIGHT_PUNT, SLOT_NONE, InFlight, InFlightTable,
 )
-from fastilp._core.ledger cimport Account, Ledger
+from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport (
     EGRESS_SIZE_MAX, FULFILL_RELEASE_MARGIN_MS, HOLD_MAX_MS, PUNTS_PER_ACCOUNT_MAX,
-    REJECT_SIZE_EMIT_MAX,
 )
-from fastilp._core.link cimport LinkState, link_send
+from fastilp._core.link cimport LinkState
 from fastilp._core.packet cimport (
-    PACKET_FULFILL, PACKET_PREPARE, PACKET_REJECT, FulfillFields, PrepareFields, RejectFields,
-    fulfill_parse, fulfill_size, fulfill_write, prepare_parse, prepare_patch, prepare_size,
-    prepare_write, reject_parse, reject_size, reject_write,
+    PACKET_FULFILL, PACKET_REJECT, PREPARE_CONDITION_OFFSET, FulfillFields, PrepareFields,
+    RejectFields, fulfill_parse, prepare_parse, prepare_patch, reject_parse,
 )
-from fastilp._core.policy cimport policy_gives_back, policy_takes_amount, policy_takes_packet
-from fastilp._core.rates cimport RATE_MISSING, RATE_OVERFLOW
+from fastilp._core.policy cimport policy_gives_back
 from fastilp._core.row cimport (
     ROW_AMOUNT_TAKEN, ROW_ANSWER, ROW_EGRESS_GIVEN, ROW_NONE, ROW_PUNT, ROW_REINJECTED, Row,
     batch_clear,
 )
-from fastilp._core.status cimport *
-from fastilp._core.tables cimport Tables, Way, address_network
+from fastilp._core.status cimport (
+    STATUS_CONNECTOR_BUSY, STATUS_FORWARDED, STATUS_FULFILLED, STATUS_FULFILLED_BEFORE_COMMIT,
+    STATUS_INVALID_ANSWER, STATUS_INVALID_PACKET, STATUS_LINK_DOWN, STATUS_OK, STATUS_PEER_BUSY,
+    STATUS_PUNTED, STATUS_REJECTED, STATUS_TIMED_OUT, STATUS_UNMATCHED, STATUS_WRONG_FULFILLMENT,
+)
+from fastilp._core.tables cimport CONTROL_LINK, Way
 
 from fastilp.errors import UsageError
 
@@ -48,18 +48,8 @@ cdef extern from *:
     """
     bint FASTILP_CHECK_EVERY_BATCH
 
-cdef enum:
-    CONTROL_LINK = 0
-    # Where the condition lies behind the amount of a Prepare (RFC 27): amount 8, expiry 17.
-    CONDITION_OFFSET = 25
-
-
-cdef inline bint _is_peer(const uint8_t* address, uint32_t size) noexcept nogil:
-    return size >= 4 and memcmp(address, b"peer", 4) == 0 and (size == 4 or address[4] == c".")
-
-
 @cython.final
-cdef class Switch(Tables):
+cdef class Switch(Admission):
     def __init__(
         self, Ledger ledger, str address, *, int in_flight_max=65_536,
         int64_t hold_max_ms=HOLD_MAX_MS, int64_t window_min_ms=100,
@@ -86,9 +76,9 @@ cdef class Switch(Tables):
         free(self._conditions)
         free(self._matches)
         free(self._checked)
-        arena_free(&self._scratch)
 
-    # --- the one call that does work ----------------------------------------------------------------
+    # --- the one call that does work
+    # ----------------------------------------------------------------
 
     def process(self, int64_t now_ms):
         """Do everything that is due at `now_ms` (Unix time)."""
@@ -133,7 +123,8 @@ cdef class Switch(Tables):
         self._column_capacity = count
         return 0
 
-    # --- 0 release ----------------------------------------------------------------------------------
+    # --- 0 release
+    # ----------------------------------------------------------------------------------
 
     cdef void stage_release(self) noexcept nogil:
         cdef uint64_t committed = self.ledger.committed()
@@ -156,7 +147,8 @@ cdef class Switch(Tables):
                 True,
             )
 
-    # --- 1 parse ------------------------------------------------------------------------------------
+    # --- 1 parse
+    # ------------------------------------------------------------------------------------
 
     cdef void stage_parse(self) noexcept nogil:
         cdef size_t i
@@ -202,7 +194,8 @@ cdef class Switch(Tables):
             row.packet_size = reject.packet_size
             row.status = STATUS_OK
 
-    # --- 2 match ------------------------------------------------------------------------------------
+    # --- 2 match
+    # ------------------------------------------------------------------------------------
 
     cdef void stage_match(self) noexcept nogil:
         cdef size_t i
@@ -234,7 +227,8 @@ cdef class Switch(Tables):
             row.status = STATUS_INVALID_ANSWER
 
     cdef void match_reinjected(self, Row* row) noexcept nogil:
-        """Control's Prepare takes the place of the punt with its id: sender, link and id come from there."""
+        """Control's Prepare takes the place of the punt with its id: sender, link and id come from
+        there."""
         cdef uint32_t slot = self._in_flight.match(CONTROL_LINK, row.request_id)
         cdef InFlight* entry
         if slot == SLOT_NONE or self._in_flight.entries[slot].flags & IN_FLIGHT_ANSWERED:
@@ -259,7 +253,8 @@ cdef class Switch(Tables):
             row.flags |= ROW_AMOUNT_TAKEN
         self.release_entry(slot)
 
-    # --- 3 condition --------------------------------------------------------------------------------
+    # --- 3 condition
+    # --------------------------------------------------------------------------------
 
     cdef void stage_condition(self) noexcept nogil:
         cdef size_t i, count = 0
@@ -278,122 +273,8 @@ cdef class Switch(Tables):
                 STATUS_FULFILLED if self._matches[i] else STATUS_WRONG_FULFILLMENT
             )
 
-    # --- 4 admit ------------------------------------------------------------------------------------
-
-    cdef void stage_admit(self) noexcept nogil:
-        cdef size_t i
-        cdef Row* row
-        for i in range(self.batch.count):
-            row = &self.batch.rows[i]
-            if row.status == STATUS_OK and not row.flags & ROW_REINJECTED:
-                row.status = self.admit(row)
-                if row.status == STATUS_OK:
-                    row.status = self.admit_way(row)
-
-    cdef uint8_t admit(self, Row* row) noexcept nogil:
-        cdef Way* way
-        if row.account_in != ROW_NONE and self.ways[row.account_in].closed:
-            return STATUS_ACCOUNT_CLOSED
-        if not self._accepts:
-            return STATUS_STORE_UNAVAILABLE
-        if row.expires_at_ms <= self.now_ms:
-            return STATUS_EXPIRED
-        if row.account_in == ROW_NONE:
-            return STATUS_OK
-        way = &self.ways[row.account_in]
-        if row.amount > way.policy.max_packet_amount:
-            row.amount_out = way.policy.max_packet_amount
-            return STATUS_AMOUNT_TOO_LARGE
-        if not policy_takes_packet(&way.policy, self.now_ms):
-            return STATUS_PACKETS_RATE_LIMITED
-        if way.policy.amounts_limited:
-            if not policy_takes_amount(&way.policy, row.amount, self.now_ms):
-                return STATUS_AMOUNT_RATE_LIMITED
-            row.flags |= ROW_AMOUNT_TAKEN
-        return STATUS_OK
-
-    cdef uint8_t admit_way(self, Row* row) noexcept nogil:
-        """Own address and `peer.` are for control, if there is one."""
-        cdef const uint8_t* destination = self.batch.packets.bytes + row.offset + row.destination
-        if row.flags & ROW_EGRESS_GIVEN or not self.link_states[CONTROL_LINK].up:
-            return STATUS_OK
-        if self._is_own(destination, row.destination_size) or (
-            _is_peer(destination, row.destination_size)
-        ):
-            row.flags |= ROW_PUNT
-        return STATUS_OK
-
-    cdef bint _is_own(self, const uint8_t* address, size_t size) noexcept nogil:
-        return size == self._own_size and memcmp(address, self._own, size) == 0
-
-    # --- 5 route ------------------------------------------------------------------------------------
-
-    cdef void stage_route(self) noexcept nogil:
-        cdef size_t i
-        cdef Row* row
-        for i in range(self.batch.count):
-            row = &self.batch.rows[i]
-            if row.status == STATUS_OK and not row.flags & ROW_PUNT:
-                row.status = self.route(row)
-
-    cdef uint8_t route(self, Row* row) noexcept nogil:
-        cdef const uint8_t* destination = self.batch.packets.bytes + row.offset + row.destination
-        cdef int network
-        if row.flags & ROW_EGRESS_GIVEN:
-            return STATUS_UNREACHABLE if self.ways[row.account_out].closed else STATUS_OK
-        if _is_peer(destination, row.destination_size):
-            return STATUS_PEER_ADDRESS
-        network = address_network(destination, row.destination_size)
-        if network and self._own_network and network != self._own_network:
-            return STATUS_WRONG_NETWORK
-        if self._is_own(destination, row.destination_size):
-            return STATUS_UNREACHABLE
-        row.account_out = self._forwarding.lookup(destination, row.destination_size)
-        if row.account_out == FORWARDING_NONE or self.ways[row.account_out].closed:
-            return STATUS_UNREACHABLE
-        if row.account_out == row.account_in and not row.flags & ROW_REINJECTED:
-            return STATUS_REFLECTED
-        return STATUS_OK
-
-    # --- 6 convert ----------------------------------------------------------------------------------
-
-    cdef void stage_convert(self) noexcept nogil:
-        cdef size_t i
-        cdef Row* row
-        for i in range(self.batch.count):
-            row = &self.batch.rows[i]
-            if row.status == STATUS_OK:
-                row.status = self.convert(row)
-
-    cdef uint8_t convert(self, Row* row) noexcept nogil:
-        cdef Way* way_out
-        cdef uint32_t asset_in
-        cdef int rate
-        cdef int64_t margin_ms = 0
-        row.expires_out_ms = min(row.expires_at_ms, self.now_ms + self._hold_max_ms)
-        if row.flags & ROW_PUNT:
-            return STATUS_OK
-        way_out = &self.ways[row.account_out]
-        if row.amount:
-            asset_in = self.ways[row.account_in].asset
-            rate = self._rates.convert(asset_in, way_out.asset, row.amount, &row.amount_out)
-            if rate == RATE_MISSING:
-                return STATUS_NO_RATE
-            if rate == RATE_OVERFLOW:
-                row.amount_out = self._rates.convertible(asset_in, way_out.asset)
-                return STATUS_AMOUNT_OVERFLOW
-            if row.amount_out == 0:
-                return STATUS_AMOUNT_TOO_SMALL
-        if way_out.egress == NULL or not way_out.egress.local:
-            margin_ms = way_out.round_trip_ms
-            if row.account_in != ROW_NONE:
-                margin_ms += self.ways[row.account_in].round_trip_ms
-            row.expires_out_ms = min(row.expires_at_ms - margin_ms, row.expires_out_ms)
-        if row.expires_out_ms - self.now_ms < self._window_min_ms:
-            return STATUS_INSUFFICIENT_TIMEOUT
-        return STATUS_OK
-
-    # --- 7 apply ------------------------------------------------------------------------------------
+    # --- 7 apply
+    # ------------------------------------------------------------------------------------
 
     cdef void stage_apply_answers(self) noexcept nogil:
         cdef size_t i
@@ -551,7 +432,7 @@ cdef class Switch(Tables):
         cdef InFlight* entry = &self._in_flight.entries[slot]
         memcpy(
             entry.condition,
-            self.batch.packets.bytes + row.offset + row.content + CONDITION_OFFSET, 32,
+            self.batch.packets.bytes + row.offset + row.content + PREPARE_CONDITION_OFFSET, 32,
         )
         entry.amount_in = row.amount
         entry.amount_out = row.amount_out
@@ -572,7 +453,8 @@ cdef class Switch(Tables):
         self.link_states[link_out].in_flight += 1
         self._in_flight.insert(slot)
 
-    # --- 8 rewrite, 9 scatter -----------------------------------------------------------------------
+    # --- 8 rewrite, 9 scatter
+    # -----------------------------------------------------------------------
 
     cdef void forward(self, Row* row, uint32_t slot) noexcept nogil:
         cdef size_t size
@@ -587,51 +469,6 @@ cdef class Switch(Tables):
                 size, False,
             )
 
-    cdef const uint8_t* canonical(self, Row* row, size_t* size) noexcept nogil:
-        """The row's packet as we may send it: itself, or re-encoded in the scratch buffer. NULL: out of memory."""
-        cdef const uint8_t* packet = self.batch.packets.bytes + row.offset
-        if row.canonical:
-            size[0] = row.packet_size
-            return packet
-        self._scratch.size = 0
-        if row.type == PACKET_PREPARE:
-            size[0] = self._rewrite_prepare(row, packet)
-        elif row.type == PACKET_FULFILL:
-            size[0] = self._rewrite_fulfill(row, packet)
-        else:
-            size[0] = self._rewrite_reject(row, packet)
-        return self._scratch.bytes if size[0] else NULL
-
-    cdef size_t _rewrite_prepare(self, Row* row, const uint8_t* packet) noexcept nogil:
-        if arena_room(&self._scratch, prepare_size(row.destination_size, row.data_size)) == NULL:
-            return 0
-        return prepare_write(
-            self._scratch.bytes, row.amount_out, row.expires_out_ms,
-            packet + row.content + CONDITION_OFFSET, packet + row.destination,
-            row.destination_size, packet + row.data, row.data_size,
-        )
-
-    cdef size_t _rewrite_fulfill(self, Row* row, const uint8_t* packet) noexcept nogil:
-        if arena_room(&self._scratch, fulfill_size(row.data_size)) == NULL:
-            return 0
-        return fulfill_write(
-            self._scratch.bytes, packet + row.content, packet + row.data, row.data_size
-        )
-
-    cdef size_t _rewrite_reject(self, Row* row, const uint8_t* packet) noexcept nogil:
-        cdef RejectFields fields
-        reject_parse(packet, row.size, &fields)
-        if arena_room(
-            &self._scratch,
-            reject_size(fields.triggered_by_size, fields.message_size, fields.data_size),
-        ) == NULL:
-            return 0
-        return reject_write(
-            self._scratch.bytes, packet + fields.code, packet + fields.triggered_by,
-            fields.triggered_by_size, packet + fields.message, fields.message_size,
-            packet + fields.data, fields.data_size,
-        )
-
     cdef void answer_fault(self, Row* row) noexcept nogil:
         self._counts[row.status] += 1
         if row.status == STATUS_UNMATCHED:
@@ -640,41 +477,8 @@ cdef class Switch(Tables):
             policy_gives_back(&self.ways[row.account_in].policy, row.amount, self.now_ms)
         self.send_reject(row.link_in, row.request_id, row.status, row.amount, row.amount_out)
 
-    cdef void send_reject(
-        self, uint32_t link, uint32_t request_id, uint8_t status, uint64_t received, uint64_t maximum
-    ) noexcept nogil:
-        cdef const StatusInfo* info = status_info(status)
-        cdef uint8_t[16] amounts
-        cdef size_t data_size = 0, size
-        cdef int i
-        if status == STATUS_AMOUNT_TOO_LARGE or status == STATUS_AMOUNT_OVERFLOW:
-            for i in range(8):
-                amounts[i] = <uint8_t>(received >> (56 - 8 * i))
-                amounts[i + 8] = <uint8_t>(maximum >> (56 - 8 * i))
-            data_size = 16
-        self._scratch.size = 0
-        if arena_room(&self._scratch, REJECT_SIZE_EMIT_MAX) == NULL:
-            return
-        size = reject_write(
-            self._scratch.bytes, <const uint8_t*>info.code, self._own, self._own_size,
-            <const uint8_t*>info.message, info.message_size, amounts, data_size,
-        )
-        self.send(link, request_id, self._scratch.bytes, size, True)
-
-    cdef bint send(
-        self, uint32_t link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
-    ) noexcept nogil:
-        cdef LinkState* state = self.link_states[link]
-        if not link_send(state, request_id, packet, size, answer):
-            self._counts[STATUS_UNDELIVERABLE] += answer
-            return False
-        if not state.dirty:
-            state.dirty = 1
-            self.dirty_indexes[self.dirty_count] = link
-            self.dirty_count += 1
-        return True
-
-    # --- events and looking at it -------------------------------------------------------------------
+    # --- events and looking at it
+    # -------------------------------------------------------------------
 
     cdef void settle_events(self) noexcept:
         cdef uint32_t i
@@ -690,7 +494,8 @@ cdef class Switch(Tables):
         return events
 
     def next_deadline_ms(self):
-        """When process must be called again even if nothing arrives; None if there is no such time."""
+        """When process must be called again even if nothing arrives; None if there is no such
+        time."""
         cdef int64_t deadline_ms = self._in_flight.next_deadline_ms()
         if self._gate.waiting() and (deadline_ms < 0 or self._gate.earliest_ms < deadline_ms):
             deadline_ms = self._gate.earliest_ms
@@ -713,22 +518,12 @@ cdef class Switch(Tables):
         return len(self._gate)
 
     def punt_account(self, uint32_t request_id):
-        """Which account a punted Prepare came in on. KeyError: nothing waits for control under that id."""
+        """Which account a punted Prepare came in on. KeyError: nothing waits for control under that
+        id."""
         cdef uint32_t slot = self._in_flight.match(CONTROL_LINK, request_id)
         if slot == SLOT_NONE:
             raise KeyError(request_id)
         return self._handles.get(self._in_flight.entries[slot].account_in)
-
-    def statuses(self):
-        """Outcome name -> count since the start."""
-        return {
-            status_info(i).name.decode(): self._counts[i] for i in range(1, STATUS_COUNT)
-        }
-
-    def count_undeliverable(self, uint64_t count=1):
-        """An answer was taken from a link and its requester has gone."""
-        self._counts[STATUS_UNDELIVERABLE] += count
-
 
 cdef void* _resized(const void* block, size_t size) except NULL:
     cdef void* grown = realloc(<void*>block, size)

@@ -10,6 +10,10 @@ from fastilp._core.rates cimport RateTable
 from fastilp._core.row cimport Batch
 
 
+cdef enum:
+    CONTROL_LINK = 0                # index of the link that punts go to
+
+
 cdef struct Way:
     # What the pipeline knows of an account beside its money; same index as in the ledger.
     Policy policy

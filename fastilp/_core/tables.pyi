@@ -11,8 +11,8 @@ class Tables:
     def ledger(self) -> Ledger: ...
     @property
     def control(self) -> Link:
-        """In-process link without an account: punts come out of it, control's own packets go in. Set `up` to open
-        it."""
+        """In-process link without an account: punts come out of it, control's own packets go in.
+        Set `up` to open it."""
     address: str
     """Own ILP address; settable."""
     def add_account(
@@ -24,9 +24,10 @@ class Tables:
         account_id: bytes | None = None,
         **settings: int | None,
     ) -> Account:
-        """`account_id`: 16 bytes, default derived from the name. Settings (units of the asset's smallest, ms): min_balance=None,
-        max_balance=None, max_packet_amount=2**64-1, packets_per_minute_limit=None, amount_per_minute_limit=None,
-        round_trip_time=500, settle_threshold=None, settle_to=None, max_in_flight_amount=None, in_flight_in_max=16384,
+        """`account_id`: 16 bytes, default derived from the name. Settings (units of the asset's
+        smallest, ms): min_balance=None, max_balance=None, max_packet_amount=2**64-1,
+        packets_per_minute_limit=None, amount_per_minute_limit=None, round_trip_time=500,
+        settle_threshold=None, settle_to=None, max_in_flight_amount=None, in_flight_in_max=16384,
         in_flight_out_max=16384. Raises UsageError for a name, id or asset that does not fit."""
     def set_account(self, account: Account, **settings: int | None) -> None:
         """Change settings of a live account; buckets keep their level."""
@@ -37,8 +38,8 @@ class Tables:
         """KeyError if there is none."""
     def accounts(self) -> list[Account]: ...
     def open_link(self, account: Account, *, kind: str = "message", name: str = "", local: bool = False) -> Link:
-        """Open a channel; the account's first one becomes its egress. `local`: packets end in this process, so their
-        expiry is not shortened."""
+        """Open a channel; the account's first one becomes its egress. `local`: packets end in this
+        process, so their expiry is not shortened."""
     def set_egress(self, account: Account, link: Link | None) -> None: ...
     def accept(self, codec: str = "btp") -> Connection: ...
     def set_route(self, prefix: str, account: Account) -> None:
@@ -47,7 +48,8 @@ class Tables:
         """KeyError if there is none."""
     def routes(self) -> dict[str, Account]: ...
     def set_rate(self, asset_code: str, rate: Fraction | Decimal | int | str) -> None:
-        """Value of one standard unit of the asset. Raises UsageError for zero, negative or inexact beyond 128 bits."""
+        """Value of one standard unit of the asset. Raises UsageError for zero, negative or inexact
+        beyond 128 bits."""
     def set_spread(self, spread: Fraction | Decimal | int | str) -> None:
         """Taken from every conversion between different assets; 0 <= spread < 1."""
     def dirty_links(self) -> list[Link]:

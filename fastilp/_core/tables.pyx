@@ -1,7 +1,8 @@
-"""The tables of the switch: accounts, links, routes and rates, as control writes them and the pipeline reads them.
+"""The tables of the switch: accounts, links, routes and rates, as control writes them and the
+pipeline reads them.
 
-Everything here runs between two calls of `Switch.process`, in Python's time. May import ledger, link, forwarding,
-rates and policy."""
+Everything here runs between two calls of `Switch.process`, in Python's time. May import ledger,
+link, forwarding, rates and policy."""
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t
@@ -95,7 +96,8 @@ cdef class Tables:
         self._own_size = len(self._address)
         self._own_network = address_network(self._own, self._own_size)
 
-    # --- accounts -----------------------------------------------------------------------------------
+    # --- accounts
+    # -----------------------------------------------------------------------------------
 
     def add_account(self, str name, *, str asset_code, int asset_scale, bytes account_id=None, **settings):
         """See tables.pyi. Raises UsageError."""
@@ -143,8 +145,8 @@ cdef class Tables:
         return list(self._accounts.values())
 
     def balance(self, Account account):
-        """credits_posted - debits_posted - debits_pending, in the asset's smallest unit: positive = we owe the
-        holder."""
+        """credits_posted - debits_posted - debits_pending, in the asset's smallest unit: positive =
+        we owe the holder."""
         counters = self.ledger.counters(account.id)
         return (
             counters["credits_posted"] - counters["debits_posted"] - counters["debits_pending"]
@@ -183,7 +185,8 @@ cdef class Tables:
             self._way_capacity = capacity
         return 0
 
-    # --- links --------------------------------------------------------------------------------------
+    # --- links
+    # --------------------------------------------------------------------------------------
 
     cdef Link _open(self, Account account, str kind, str name, bint local):
         cdef uint32_t index = len(self._links)
@@ -222,7 +225,8 @@ cdef class Tables:
         self.ways[account.index].egress = NULL if link is None else &link.state
 
     def accept(self, str codec="btp"):
-        """A connection without an account as yet, for one BTP socket. Raises UsageError for another codec."""
+        """A connection without an account as yet, for one BTP socket. Raises UsageError for another
+        codec."""
         if codec != "btp":
             raise UsageError(f'codec must be "btp", not {codec!r}')
         return Connection()
@@ -237,10 +241,12 @@ cdef class Tables:
         self.dirty_count = 0
         return links
 
-    # --- routes and rates ---------------------------------------------------------------------------
+    # --- routes and rates
+    # ---------------------------------------------------------------------------
 
     def set_route(self, str prefix, Account account not None):
-        """Send what matches `prefix` (whole segments, "" = default) to an account. Raises UsageError."""
+        """Send what matches `prefix` (whole segments, "" = default) to an account. Raises
+        UsageError."""
         if prefix and not is_valid_prefix(prefix):
             raise UsageError(f"{prefix!r} is not a valid prefix of ILP addresses, such as g.hub.bob")
         if prefix.count(".") >= PREFIX_SEGMENTS_MAX:

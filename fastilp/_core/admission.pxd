@@ -1,0 +1,20 @@
+# Stages 4 to 6: admit, route, convert.
+
+from libc.stdint cimport int64_t, uint8_t
+
+from fastilp._core.output cimport Output
+from fastilp._core.row cimport Row
+
+
+cdef class Admission(Output):
+    cdef int64_t _hold_max_ms
+    cdef int64_t _window_min_ms
+    cdef bint _accepts              # the ledger takes new money in this batch
+    cdef bint _is_own(self, const uint8_t* address, size_t size) noexcept nogil
+    cdef void stage_admit(self) noexcept nogil
+    cdef uint8_t admit(self, Row* row) noexcept nogil
+    cdef uint8_t admit_way(self, Row* row) noexcept nogil
+    cdef void stage_route(self) noexcept nogil
+    cdef uint8_t route(self, Row* row) noexcept nogil
+    cdef void stage_convert(self) noexcept nogil
+    cdef uint8_t convert(self, Row* row) noexcept nogil

@@ -1,0 +1,147 @@
+"""Admission: may a Prepare enter, where does it go, and what becomes of its amount and expiry.
+
+Stages 4 to 6 of the pipeline. They write columns of their rows and the token buckets, nothing else;
+whether there is room and money is asked later, at the moment of reserving. May import output,
+policy, rates and forwarding."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcmp
+
+from fastilp._core.forwarding cimport FORWARDING_NONE
+from fastilp._core.output cimport Output
+from fastilp._core.policy cimport policy_takes_amount, policy_takes_packet
+from fastilp._core.rates cimport RATE_MISSING, RATE_OVERFLOW
+from fastilp._core.row cimport (
+    ROW_AMOUNT_TAKEN, ROW_EGRESS_GIVEN, ROW_NONE, ROW_PUNT, ROW_REINJECTED, Row,
+)
+from fastilp._core.status cimport (
+    STATUS_ACCOUNT_CLOSED, STATUS_AMOUNT_OVERFLOW, STATUS_AMOUNT_RATE_LIMITED,
+    STATUS_AMOUNT_TOO_LARGE, STATUS_AMOUNT_TOO_SMALL, STATUS_EXPIRED, STATUS_INSUFFICIENT_TIMEOUT,
+    STATUS_NO_RATE, STATUS_OK, STATUS_PACKETS_RATE_LIMITED, STATUS_PEER_ADDRESS, STATUS_REFLECTED,
+    STATUS_STORE_UNAVAILABLE, STATUS_UNREACHABLE, STATUS_WRONG_NETWORK,
+)
+from fastilp._core.tables cimport CONTROL_LINK, Way, address_network
+
+
+cdef inline bint _is_peer(const uint8_t* address, uint32_t size) noexcept nogil:
+    return size >= 4 and memcmp(address, b"peer", 4) == 0 and (size == 4 or address[4] == c".")
+
+
+cdef class Admission(Output):
+    # --- 4 admit
+    # ------------------------------------------------------------------------------------
+
+    cdef void stage_admit(self) noexcept nogil:
+        cdef size_t i
+        cdef Row* row
+        for i in range(self.batch.count):
+            row = &self.batch.rows[i]
+            if row.status == STATUS_OK and not row.flags & ROW_REINJECTED:
+                row.status = self.admit(row)
+                if row.status == STATUS_OK:
+                    row.status = self.admit_way(row)
+
+    cdef uint8_t admit(self, Row* row) noexcept nogil:
+        cdef Way* way
+        if row.account_in != ROW_NONE and self.ways[row.account_in].closed:
+            return STATUS_ACCOUNT_CLOSED
+        if not self._accepts:
+            return STATUS_STORE_UNAVAILABLE
+        if row.expires_at_ms <= self.now_ms:
+            return STATUS_EXPIRED
+        if row.account_in == ROW_NONE:
+            return STATUS_OK
+        way = &self.ways[row.account_in]
+        if row.amount > way.policy.max_packet_amount:
+            row.amount_out = way.policy.max_packet_amount
+            return STATUS_AMOUNT_TOO_LARGE
+        if not policy_takes_packet(&way.policy, self.now_ms):
+            return STATUS_PACKETS_RATE_LIMITED
+        if way.policy.amounts_limited:
+            if not policy_takes_amount(&way.policy, row.amount, self.now_ms):
+                return STATUS_AMOUNT_RATE_LIMITED
+            row.flags |= ROW_AMOUNT_TAKEN
+        return STATUS_OK
+
+    cdef uint8_t admit_way(self, Row* row) noexcept nogil:
+        """Own address and `peer.` are for control, if there is one."""
+        cdef const uint8_t* destination = self.batch.packets.bytes + row.offset + row.destination
+        if row.flags & ROW_EGRESS_GIVEN or not self.link_states[CONTROL_LINK].up:
+            return STATUS_OK
+        if self._is_own(destination, row.destination_size) or (
+            _is_peer(destination, row.destination_size)
+        ):
+            row.flags |= ROW_PUNT
+        return STATUS_OK
+
+    cdef bint _is_own(self, const uint8_t* address, size_t size) noexcept nogil:
+        return size == self._own_size and memcmp(address, self._own, size) == 0
+
+    # --- 5 route
+    # ------------------------------------------------------------------------------------
+
+    cdef void stage_route(self) noexcept nogil:
+        cdef size_t i
+        cdef Row* row
+        for i in range(self.batch.count):
+            row = &self.batch.rows[i]
+            if row.status == STATUS_OK and not row.flags & ROW_PUNT:
+                row.status = self.route(row)
+
+    cdef uint8_t route(self, Row* row) noexcept nogil:
+        cdef const uint8_t* destination = self.batch.packets.bytes + row.offset + row.destination
+        cdef int network
+        if row.flags & ROW_EGRESS_GIVEN:
+            return STATUS_UNREACHABLE if self.ways[row.account_out].closed else STATUS_OK
+        if _is_peer(destination, row.destination_size):
+            return STATUS_PEER_ADDRESS
+        network = address_network(destination, row.destination_size)
+        if network and self._own_network and network != self._own_network:
+            return STATUS_WRONG_NETWORK
+        if self._is_own(destination, row.destination_size):
+            return STATUS_UNREACHABLE
+        row.account_out = self._forwarding.lookup(destination, row.destination_size)
+        if row.account_out == FORWARDING_NONE or self.ways[row.account_out].closed:
+            return STATUS_UNREACHABLE
+        if row.account_out == row.account_in and not row.flags & ROW_REINJECTED:
+            return STATUS_REFLECTED
+        return STATUS_OK
+
+    # --- 6 convert
+    # ----------------------------------------------------------------------------------
+
+    cdef void stage_convert(self) noexcept nogil:
+        cdef size_t i
+        cdef Row* row
+        for i in range(self.batch.count):
+            row = &self.batch.rows[i]
+            if row.status == STATUS_OK:
+                row.status = self.convert(row)
+
+    cdef uint8_t convert(self, Row* row) noexcept nogil:
+        cdef Way* way_out
+        cdef uint32_t asset_in
+        cdef int rate
+        cdef int64_t margin_ms = 0
+        row.expires_out_ms = min(row.expires_at_ms, self.now_ms + self._hold_max_ms)
+        if row.flags & ROW_PUNT:
+            return STATUS_OK
+        way_out = &self.ways[row.account_out]
+        if row.amount:
+            asset_in = self.ways[row.account_in].asset
+            rate = self._rates.convert(asset_in, way_out.asset, row.amount, &row.amount_out)
+            if rate == RATE_MISSING:
+                return STATUS_NO_RATE
+            if rate == RATE_OVERFLOW:
+                row.amount_out = self._rates.convertible(asset_in, way_out.asset)
+                return STATUS_AMOUNT_OVERFLOW
+            if row.amount_out == 0:
+                return STATUS_AMOUNT_TOO_SMALL
+        if way_out.egress == NULL or not way_out.egress.local:
+            margin_ms = way_out.round_trip_ms
+            if row.account_in != ROW_NONE:
+                margin_ms += self.ways[row.account_in].round_trip_ms
+            row.expires_out_ms = min(row.expires_at_ms - margin_ms, row.expires_out_ms)
+        if row.expires_out_ms - self.now_ms < self._window_min_ms:
+            return STATUS_INSUFFICIENT_TIMEOUT
+        return STATUS_OK

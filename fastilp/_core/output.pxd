@@ -1,0 +1,29 @@
+# Rewrite and scatter: from rows to the egress of links.
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from fastilp._core.arena cimport Arena
+from fastilp._core.row cimport Row
+from fastilp._core.status cimport STATUS_COUNT
+from fastilp._core.tables cimport Tables
+
+
+cdef class Output(Tables):
+    cdef uint64_t[STATUS_COUNT] _counts
+    cdef Arena _scratch             # one packet that is being built
+
+    # The row's packet as we may send it: itself, or re-encoded in the scratch buffer. NULL: no
+    # memory.
+    cdef const uint8_t* canonical(self, Row* row, size_t* size) noexcept nogil
+    cdef size_t _rewrite_prepare(self, Row* row, const uint8_t* packet) noexcept nogil
+    cdef size_t _rewrite_fulfill(self, Row* row, const uint8_t* packet) noexcept nogil
+    cdef size_t _rewrite_reject(self, Row* row, const uint8_t* packet) noexcept nogil
+    # Our own Reject for a status; the two amounts are the data of an F08.
+    cdef void send_reject(
+        self, uint32_t link, uint32_t request_id, uint8_t status, uint64_t received,
+        uint64_t maximum,
+    ) noexcept nogil
+    # False: nobody is there to take it; an answer then counts as undeliverable.
+    cdef bint send(
+        self, uint32_t link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
+    ) noexcept nogil

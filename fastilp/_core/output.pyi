@@ -1,0 +1,9 @@
+from fastilp._core.tables import Tables
+
+class Output(Tables):
+    """Rewrite and scatter."""
+
+    def statuses(self) -> dict[str, int]:
+        """Outcome name -> count since the start."""
+    def count_undeliverable(self, count: int = 1) -> None:
+        """An answer was taken from a link and its requester has gone."""

@@ -1,0 +1,115 @@
+"""Rewrite and scatter: what a row becomes on its way out, and the egress that it goes to.
+
+A packet leaves as it lies in the batch if it is canonical, else re-encoded in a scratch buffer;
+Rejects of our own are built there too. May import tables, link, packet and status."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from fastilp._core.arena cimport arena_free, arena_room
+from fastilp._core.limits cimport REJECT_SIZE_EMIT_MAX
+from fastilp._core.link cimport LinkState, link_send
+from fastilp._core.packet cimport (
+    PACKET_FULFILL, PACKET_PREPARE, PREPARE_CONDITION_OFFSET, RejectFields, fulfill_size, fulfill_write, prepare_size,
+    prepare_write, reject_parse, reject_size, reject_write,
+)
+from fastilp._core.row cimport Row
+from fastilp._core.status cimport (
+    STATUS_AMOUNT_OVERFLOW, STATUS_AMOUNT_TOO_LARGE, STATUS_COUNT, STATUS_UNDELIVERABLE,
+    StatusInfo, status_info,
+)
+from fastilp._core.tables cimport Tables
+
+
+cdef class Output(Tables):
+    def __dealloc__(self):
+        arena_free(&self._scratch)
+
+    cdef const uint8_t* canonical(self, Row* row, size_t* size) noexcept nogil:
+        """The row's packet as we may send it: itself, or re-encoded in the scratch buffer. NULL:
+        out of memory."""
+        cdef const uint8_t* packet = self.batch.packets.bytes + row.offset
+        if row.canonical:
+            size[0] = row.packet_size
+            return packet
+        self._scratch.size = 0
+        if row.type == PACKET_PREPARE:
+            size[0] = self._rewrite_prepare(row, packet)
+        elif row.type == PACKET_FULFILL:
+            size[0] = self._rewrite_fulfill(row, packet)
+        else:
+            size[0] = self._rewrite_reject(row, packet)
+        return self._scratch.bytes if size[0] else NULL
+
+    cdef size_t _rewrite_prepare(self, Row* row, const uint8_t* packet) noexcept nogil:
+        if arena_room(&self._scratch, prepare_size(row.destination_size, row.data_size)) == NULL:
+            return 0
+        return prepare_write(
+            self._scratch.bytes, row.amount_out, row.expires_out_ms,
+            packet + row.content + PREPARE_CONDITION_OFFSET, packet + row.destination,
+            row.destination_size, packet + row.data, row.data_size,
+        )
+
+    cdef size_t _rewrite_fulfill(self, Row* row, const uint8_t* packet) noexcept nogil:
+        if arena_room(&self._scratch, fulfill_size(row.data_size)) == NULL:
+            return 0
+        return fulfill_write(
+            self._scratch.bytes, packet + row.content, packet + row.data, row.data_size
+        )
+
+    cdef size_t _rewrite_reject(self, Row* row, const uint8_t* packet) noexcept nogil:
+        cdef RejectFields fields
+        reject_parse(packet, row.size, &fields)
+        if arena_room(
+            &self._scratch,
+            reject_size(fields.triggered_by_size, fields.message_size, fields.data_size),
+        ) == NULL:
+            return 0
+        return reject_write(
+            self._scratch.bytes, packet + fields.code, packet + fields.triggered_by,
+            fields.triggered_by_size, packet + fields.message, fields.message_size,
+            packet + fields.data, fields.data_size,
+        )
+
+    cdef void send_reject(
+        self, uint32_t link, uint32_t request_id, uint8_t status, uint64_t received, uint64_t maximum
+    ) noexcept nogil:
+        cdef const StatusInfo* info = status_info(status)
+        cdef uint8_t[16] amounts
+        cdef size_t data_size = 0, size
+        cdef int i
+        if status == STATUS_AMOUNT_TOO_LARGE or status == STATUS_AMOUNT_OVERFLOW:
+            for i in range(8):
+                amounts[i] = <uint8_t>(received >> (56 - 8 * i))
+                amounts[i + 8] = <uint8_t>(maximum >> (56 - 8 * i))
+            data_size = 16
+        self._scratch.size = 0
+        if arena_room(&self._scratch, REJECT_SIZE_EMIT_MAX) == NULL:
+            return
+        size = reject_write(
+            self._scratch.bytes, <const uint8_t*>info.code, self._own, self._own_size,
+            <const uint8_t*>info.message, info.message_size, amounts, data_size,
+        )
+        self.send(link, request_id, self._scratch.bytes, size, True)
+
+    cdef bint send(
+        self, uint32_t link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
+    ) noexcept nogil:
+        cdef LinkState* state = self.link_states[link]
+        if not link_send(state, request_id, packet, size, answer):
+            self._counts[STATUS_UNDELIVERABLE] += answer
+            return False
+        if not state.dirty:
+            state.dirty = 1
+            self.dirty_indexes[self.dirty_count] = link
+            self.dirty_count += 1
+        return True
+
+    def statuses(self):
+        """Outcome name -> count since the start."""
+        return {
+            status_info(i).name.decode(): self._counts[i] for i in range(1, STATUS_COUNT)
+        }
+
+    def count_undeliverable(self, uint64_t count=1):
+        """An answer was taken from a link and its requester has gone."""
+        self._counts[STATUS_UNDELIVERABLE] += count
