@@ -1,1 +1,37 @@
-"""fastilp: an Interledger (ILPv4) connector with a compiled core."""
+"""fastilp: an Interledger (ILPv4) connector with a compiled core. These are the public names."""
+
+from fastilp._core.ledger import Account
+from fastilp._core.link import Connection, Link
+from fastilp._core.packet import Fulfill, Prepare, Reject, decode
+from fastilp._core.switch import Switch
+from fastilp.errors import (
+    ConfigError,
+    ConflictError,
+    DecodeError,
+    FastILPError,
+    InternalError,
+    ProtocolError,
+    StorageError,
+    UsageError,
+)
+from fastilp.storage.ledger import Ledger
+
+__all__ = [
+    "Account",
+    "ConfigError",
+    "ConflictError",
+    "Connection",
+    "DecodeError",
+    "FastILPError",
+    "Fulfill",
+    "InternalError",
+    "Ledger",
+    "Link",
+    "Prepare",
+    "ProtocolError",
+    "Reject",
+    "StorageError",
+    "Switch",
+    "UsageError",
+    "decode",
+]

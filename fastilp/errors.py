@@ -1,4 +1,4 @@
-"""Every exception that fastilp raises. Imports nothing; peer bytes never raise through the stack."""
+"""Every exception that fastilp raises. Imports nothing; a peer's bytes never raise."""
 
 
 class FastILPError(Exception):
@@ -6,7 +6,7 @@ class FastILPError(Exception):
 
 
 class ConfigError(FastILPError):
-    """A setting is wrong: `path` is the file or the environment, `key` the setting's dotted name."""
+    """A setting is wrong: `path` names the file or environment, `key` the dotted setting."""
 
     def __init__(self, message: str, *, path: str = "", key: str = "") -> None:
         self.path = path

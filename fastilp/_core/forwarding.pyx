@@ -28,7 +28,9 @@ cdef struct Boundaries:
     uint64_t[PREFIX_SEGMENTS_MAX] hashes
 
 
-cdef inline uint64_t _hash_segment(uint64_t hash, const uint8_t* segment, size_t size) noexcept nogil:
+cdef inline uint64_t _hash_segment(
+    uint64_t hash, const uint8_t* segment, size_t size
+) noexcept nogil:
     while size > 8:
         hash = hash_word(hash, hash_load(segment, 8))
         segment += 8

@@ -2,6 +2,6 @@ from typing import final
 
 @final
 class Gate:
-    """Queue of Fulfills that wait for their commit; its operations are for the switch (gate.pxd)."""
+    """Queue of Fulfills that wait for their commit; for the switch (gate.pxd)."""
 
     def __len__(self) -> int: ...

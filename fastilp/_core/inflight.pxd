@@ -17,7 +17,7 @@ cdef struct InFlight:
     uint64_t amount_in
     uint64_t amount_out
     uint64_t prepaid_share          # of amount_in: goes back to where it came from
-    int64_t expires_in_ms           # the sender's, for the last moment at which a Fulfill is worth sending
+    int64_t expires_in_ms           # the sender's: later a Fulfill is worth nothing to it
     int64_t expires_out_ms          # what we told the next hop
     int64_t quiet_until_ms          # of the slot: no id of this cycle is used again before
     uint32_t account_in
@@ -44,6 +44,7 @@ cdef class InFlightTable:
     cdef uint64_t* _bucket_used     # one bit per bucket
     cdef int64_t _wheel_tick        # the tick that expire() looked at last
 
+    cdef uint32_t _last_generation(self) noexcept nogil
     # A free slot whose next id has rested long enough, or SLOT_NONE. The caller fills the entry,
     # then calls insert.
     cdef uint32_t acquire(self, int64_t now_ms) noexcept nogil

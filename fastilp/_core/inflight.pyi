@@ -2,7 +2,7 @@ from typing import final
 
 @final
 class InFlightTable:
-    """Forwarded Prepares; its operations are for the switch (inflight.pxd). `capacity` is a power of two."""
+    """Forwarded Prepares, for the switch (inflight.pxd). `capacity` is a power of two."""
 
-    def __init__(self, capacity: int, first_generation: int = 0) -> None: ...
+    def __new__(cls, capacity: int, first_generation: int = 0) -> InFlightTable: ...
     def __len__(self) -> int: ...

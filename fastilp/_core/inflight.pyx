@@ -31,7 +31,9 @@ cdef class InFlightTable:
     def __cinit__(self, int capacity, uint32_t first_generation=0):
         cdef uint32_t i
         if not 1 <= capacity <= 1 << IN_FLIGHT_SLOT_BITS_MAX or capacity & (capacity - 1):
-            raise ValueError(f"in_flight_max must be a power of two up to {1 << IN_FLIGHT_SLOT_BITS_MAX}")
+            raise ValueError(
+                f"in_flight_max must be a power of two up to {1 << IN_FLIGHT_SLOT_BITS_MAX}"
+            )
         self.capacity = capacity
         self._slot_bits = capacity.bit_length() - 1
         self.entries = <InFlight*>calloc(capacity, sizeof(InFlight))
@@ -48,7 +50,7 @@ cdef class InFlightTable:
         memset(self._bucket_last, 0xFF, WHEEL_BUCKETS * sizeof(uint32_t))
         for i in range(self.capacity):
             self._free[i] = i
-            self.entries[i].generation = first_generation & ((<uint64_t>1 << (32 - self._slot_bits)) - 1)
+            self.entries[i].generation = first_generation & self._last_generation()
 
     def __dealloc__(self):
         free(self.entries)
@@ -60,12 +62,15 @@ cdef class InFlightTable:
     def __len__(self):
         return self.count
 
+    cdef uint32_t _last_generation(self) noexcept nogil:
+        return <uint32_t>((<uint64_t>1 << (32 - self._slot_bits)) - 1)
+
     cdef uint32_t acquire(self, int64_t now_ms) noexcept nogil:
         cdef uint32_t free_count = self.capacity - self.count
-        cdef uint32_t tries, slot
-        cdef uint32_t wrap = <uint32_t>((<uint64_t>1 << (32 - self._slot_bits)) - 1)
+        cdef uint32_t _try, slot
+        cdef uint32_t wrap = self._last_generation()
         cdef InFlight* entry
-        for tries in range(min(free_count, <uint32_t>ACQUIRE_TRIES_MAX)):
+        for _try in range(min(free_count, <uint32_t>ACQUIRE_TRIES_MAX)):
             slot = self._free[self._free_head]
             entry = &self.entries[slot]
             if entry.generation != wrap or now_ms >= entry.quiet_until_ms:

@@ -1,8 +1,11 @@
 from collections.abc import Iterable
 from typing import final
 
+from typing_extensions import disjoint_base
+
 from fastilp._core.store import Store
 
+@disjoint_base
 class Ledger:
     """Accounts' counters in memory, made to last by a `Store` (docs/ledger.md)."""
 
@@ -58,7 +61,10 @@ class Ledger:
         (if known), asset_code, asset_scale, in_flight_out (sent to this next hop and unanswered: it
         may have delivered), in_flight_in (reserved for this sender and given back), not_relayed
         (fulfilled, and the sender may not have seen it). Empty after a clean shutdown."""
-    def close(self) -> None: ...
+    def check(self) -> None:
+        """Raises InternalError unless debits equal credits per asset, pending and posted."""
+    def close(self) -> None:
+        """Commit what changed and close the store. Idempotent."""
 
 @final
 class Account:
@@ -69,3 +75,8 @@ class Account:
     name: str
     asset_code: str
     asset_scale: int
+    kind: str
+    """"account", or "exchange", "settlement", "written_off" of an internal one."""
+
+def account_id_of(name: str) -> bytes:
+    """The default account id: 16 bytes that follow from the name."""

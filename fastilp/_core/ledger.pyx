@@ -17,7 +17,7 @@ from libc.string cimport memcpy, memset
 
 from fastilp._core.counter cimport (
     counter_add, counter_add_wide, counter_ceiling_holds, counter_floor_holds, counter_from_int,
-    counter_in_flight_holds, counter_is_zero, counter_load, counter_prepaid_share,
+    counter_in_flight_holds, counter_load, counter_prepaid_share,
     counter_settle_amount, counter_store, counter_sub_checked, counter_t, counter_unsigned,
 )
 from fastilp._core.limits cimport COMMIT_STALL_MS
@@ -28,11 +28,11 @@ from fastilp._core.store cimport STORE_HEALTHY, STORE_ROW_SIZE, Store
 
 from fastilp.errors import ConflictError, InternalError, StorageError, UsageError
 
-INTERNAL_KINDS = ("exchange", "settlement", "written_off")
-ACCOUNT_KEY = b"ledger/account/"
-ACCOUNT_RECORD_VERSION = 1
-TRANSACT_RECORDS_MAX = 500
-COUNTER_NAMES = (
+_INTERNAL_KINDS = ("exchange", "settlement", "written_off")
+_ACCOUNT_KEY = b"ledger/account/"
+_ACCOUNT_RECORD_VERSION = 1
+_TRANSACT_RECORDS_MAX = 500
+_COUNTER_NAMES = (
     "debits_pending", "debits_posted", "credits_pending", "credits_posted",
     "prepaid_pending", "prepaid_posted", "debits_relayed",
 )
@@ -50,7 +50,7 @@ cdef class Account:
 
 
 cdef inline counter_t* _counters(AccountState* account) noexcept nogil:
-    """The seven counters, in the order of COUNTER_NAMES and of the record."""
+    """The seven counters, in the order of _COUNTER_NAMES and of the record."""
     return &account.debits_pending
 
 
@@ -99,9 +99,9 @@ cdef class Ledger:
         cdef Account handle
         cdef AccountState* account
         rows = {row[:16]: row for row in self.store.rows()}
-        for key, value in self.store.items(ACCOUNT_KEY):
+        for key, value in self.store.items(_ACCOUNT_KEY):
             name, code, scale, kind = _decode_account(value)
-            handle = self._append(key[len(ACCOUNT_KEY):], name, code, scale, kind)
+            handle = self._append(key[len(_ACCOUNT_KEY):], name, code, scale, kind)
             if kind == "exchange":
                 self._internal[code, scale] = handle.index
         for handle in self._handles:
@@ -111,7 +111,8 @@ cdef class Ledger:
                 self._load_row(handle.index, rows.pop(handle.id))
         if rows:
             raise StorageError(
-                f"{self.store.path}: {len(rows)} balance rows belong to no known account; restore a backup"
+                f"{self.store.path}: {len(rows)} balance rows belong to no known account; "
+                "restore a backup"
             )
         self._close_last_run()
 
@@ -215,7 +216,7 @@ cdef class Ledger:
         puts = []
         if (code, scale) not in self._internal:
             self._internal[code, scale] = self.count
-            for kind in INTERNAL_KINDS:
+            for kind in _INTERNAL_KINDS:
                 handle = self._append(
                     self.internal_id(code, scale, kind), f"{code}/{scale} {kind}", code, scale, kind
                 )
@@ -229,16 +230,16 @@ cdef class Ledger:
             raise UsageError(f"account id {handle.id.hex()} belongs to {handle.name}")
         if asset != (code, scale) and any(self.counters(handle.id).values()):
             raise UsageError(
-                f"account {name}: asset {asset[0]}/{asset[1]} cannot become {code}/{scale}, its counters are not "
-                "zero; close the account and open another one"
+                f"account {name}: asset {asset[0]}/{asset[1]} cannot become {code}/{scale}, its "
+                "counters are not zero; close the account and open another one"
             )
         handle.name, handle.asset_code, handle.asset_scale = name, code, scale
         return handle
 
     def internal_id(self, asset_code, asset_scale, kind):
         """Id of an asset's internal account: "exchange", "settlement" or "written_off"."""
-        if kind not in INTERNAL_KINDS:
-            raise UsageError(f"internal accounts are {', '.join(INTERNAL_KINDS)}, not {kind!r}")
+        if kind not in _INTERNAL_KINDS:
+            raise UsageError(f"internal accounts are {', '.join(_INTERNAL_KINDS)}, not {kind!r}")
         return hashlib.sha256(f"internal:{asset_code}/{asset_scale}:{kind}".encode()).digest()[:16]
 
     cdef int set_limits(self, Account handle, dict settings) except -1:
@@ -459,8 +460,8 @@ cdef class Ledger:
         """All or nothing: adjustments of balances and control records in one journal record
         (ledger.pyi). Returns the ticket to wait for. Raises UsageError, ConflictError."""
         adjustments, puts, deletes = list(adjustments), list(puts), list(deletes)
-        if len(adjustments) + len(puts) + len(deletes) > TRANSACT_RECORDS_MAX:
-            raise UsageError(f"a transact call takes at most {TRANSACT_RECORDS_MAX} records")
+        if len(adjustments) + len(puts) + len(deletes) > _TRANSACT_RECORDS_MAX:
+            raise UsageError(f"a transact call takes at most {_TRANSACT_RECORDS_MAX} records")
         self._check_expected(expect)
         moves = [self._checked_move(*adjustment) for adjustment in adjustments]
         for index, internal, amount, prepaid in moves:
@@ -527,7 +528,7 @@ cdef class Ledger:
             return None
         cdef AccountState* account = &self.accounts[<uint32_t>self._index[account_id]]
         return {
-            COUNTER_NAMES[i]: counter_unsigned(_counters(account) + <size_t>i) for i in range(7)
+            _COUNTER_NAMES[i]: counter_unsigned(_counters(account) + <size_t>i) for i in range(7)
         }
 
     def sums(self):
@@ -536,7 +537,7 @@ cdef class Ledger:
         sums = {}
         for handle in self._handles:
             asset = sums.setdefault(
-                (handle.asset_code, handle.asset_scale), dict.fromkeys(COUNTER_NAMES[:4], 0)
+                (handle.asset_code, handle.asset_scale), dict.fromkeys(_COUNTER_NAMES[:4], 0)
             )
             counters = self.counters(handle.id)
             for name in asset:
@@ -559,18 +560,18 @@ cdef class Ledger:
 
 def _account_record(Account handle):
     return (
-        ACCOUNT_KEY + handle.id,
+        _ACCOUNT_KEY + handle.id,
         msgpack.packb([
-            ACCOUNT_RECORD_VERSION, handle.name, handle.asset_code, handle.asset_scale, handle.kind,
+            _ACCOUNT_RECORD_VERSION, handle.name, handle.asset_code, handle.asset_scale, handle.kind,
         ]),
     )
 
 
 def _decode_account(value):
     version, *fields = msgpack.unpackb(value)
-    if version != ACCOUNT_RECORD_VERSION:
+    if version != _ACCOUNT_RECORD_VERSION:
         raise StorageError(
-            f"account record of version {version}; this fastilp reads version {ACCOUNT_RECORD_VERSION}: "
-            "use the newer release"
+            f"account record of version {version}; this fastilp reads version "
+            f"{_ACCOUNT_RECORD_VERSION}: use the newer release"
         )
     return fields

@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from fastilp._core.arena cimport arena_append, arena_free, arena_room
+from fastilp._core.arena cimport arena_free, arena_room
 from fastilp._core.codec_btp cimport (
     BTP_MESSAGE, BTP_RESPONSE, BtpFields, btp_frame_size_max, btp_read, btp_write,
 )
@@ -24,7 +24,7 @@ from fastilp._core.row cimport (
 
 from fastilp.errors import UsageError
 
-KINDS = {"message": LINK_MESSAGE, "btp": LINK_BTP}
+_KINDS = {"message": LINK_MESSAGE, "btp": LINK_BTP}
 
 
 cdef inline uint32_t _next_mask(uint32_t mask) noexcept nogil:
@@ -76,14 +76,14 @@ cdef class Link:
         Batch* batch, uint32_t index, Account account, str kind, str name, bint local
     ):
         cdef Link link = Link.__new__(Link)
-        if kind not in KINDS:
+        if kind not in _KINDS:
             raise UsageError(f'kind of a link is "message" or "btp", not {kind!r}')
         link._batch = batch
         link.account = account
         link.name = name
         link.state.index = index
         link.state.account = ROW_NONE if account is None else account.index
-        link.state.kind = KINDS[kind]
+        link.state.kind = _KINDS[kind]
         link.state.local = local
         link.state.up = link.state.kind == LINK_MESSAGE
         return link
@@ -176,7 +176,6 @@ cdef class Connection:
         """One WebSocket payload; see link.pyi. Never raises on what the peer wrote."""
         cdef Py_buffer view
         cdef BtpFields fields
-        cdef int taken
         PyObject_GetBuffer(message, &view, PyBUF_SIMPLE)
         try:
             if self._feed(<const uint8_t*>view.buf, view.len):

@@ -1,5 +1,8 @@
+from typing_extensions import disjoint_base
+
 from fastilp._core.tables import Tables
 
+@disjoint_base
 class Output(Tables):
     """Rewrite and scatter."""
 

@@ -9,8 +9,8 @@ from fastilp._core.arena cimport arena_free, arena_room
 from fastilp._core.limits cimport REJECT_SIZE_EMIT_MAX
 from fastilp._core.link cimport LinkState, link_send
 from fastilp._core.packet cimport (
-    PACKET_FULFILL, PACKET_PREPARE, PREPARE_CONDITION_OFFSET, RejectFields, fulfill_size, fulfill_write, prepare_size,
-    prepare_write, reject_parse, reject_size, reject_write,
+    PACKET_FULFILL, PACKET_PREPARE, PREPARE_CONDITION_OFFSET, RejectFields, fulfill_size,
+    fulfill_write, prepare_size, prepare_write, reject_parse, reject_size, reject_write,
 )
 from fastilp._core.row cimport Row
 from fastilp._core.status cimport (
@@ -71,7 +71,8 @@ cdef class Output(Tables):
         )
 
     cdef void send_reject(
-        self, uint32_t link, uint32_t request_id, uint8_t status, uint64_t received, uint64_t maximum
+        self, uint32_t link, uint32_t request_id, uint8_t status, uint64_t received,
+        uint64_t maximum,
     ) noexcept nogil:
         cdef const StatusInfo* info = status_info(status)
         cdef uint8_t[16] amounts

@@ -14,13 +14,13 @@ cdef enum:
 cdef struct PrepareFields:
     uint64_t amount
     int64_t expires_at_ms       # Unix time
-    uint32_t content            # amount is at content, expiry at content + 8, condition at content + 25
+    uint32_t content            # the amount; expiry is 8 bytes behind it, condition 25
     uint32_t destination
     uint32_t destination_size
     uint32_t data
     uint32_t data_size
     uint32_t packet_size        # of the envelope; bytes behind it are not part of the packet
-    uint32_t canonical          # 1: packet[:packet_size] may be relayed or patched as it is; 0: re-encode
+    uint32_t canonical          # 1: packet[:packet_size] may be relayed; 0: re-encode
 
 
 cdef struct FulfillFields:
@@ -57,7 +57,9 @@ cdef void prepare_patch(
 # Write a canonical packet, return its size. `out` must have room: *_size() says how much.
 cdef size_t prepare_size(size_t destination_size, size_t data_size) noexcept nogil
 cdef size_t fulfill_size(size_t data_size) noexcept nogil
-cdef size_t reject_size(size_t triggered_by_size, size_t message_size, size_t data_size) noexcept nogil
+cdef size_t reject_size(
+    size_t triggered_by_size, size_t message_size, size_t data_size
+) noexcept nogil
 cdef size_t prepare_write(
     uint8_t* out, uint64_t amount, int64_t expires_at_ms, const uint8_t* condition,
     const uint8_t* destination, size_t destination_size, const uint8_t* data, size_t data_size,

@@ -44,7 +44,9 @@ class Fulfill:
 
 @final
 class Reject:
-    def __init__(self, *, code: str, triggered_by: str = "", message: str = "", data: bytes = b"") -> None: ...
+    def __init__(
+        self, *, code: str, triggered_by: str = "", message: str = "", data: bytes = b""
+    ) -> None: ...
     @property
     def code(self) -> str: ...
     @property

@@ -17,7 +17,9 @@ cdef inline bint policy_takes_packet(Policy* policy, int64_t now_ms) noexcept no
     return not policy.packets_limited or bucket_take(&policy.packets, 1, now_ms)
 
 
-cdef inline bint policy_takes_amount(Policy* policy, uint64_t amount, int64_t now_ms) noexcept nogil:
+cdef inline bint policy_takes_amount(
+    Policy* policy, uint64_t amount, int64_t now_ms
+) noexcept nogil:
     return bucket_take(&policy.amounts, amount, now_ms)
 
 

@@ -18,7 +18,7 @@ from fastilp.errors import UsageError
 
 def _fraction(value, what):
     if isinstance(value, float):
-        raise UsageError(f"{what} must be exact: use a decimal string, Decimal or Fraction, not a float")
+        raise UsageError(f"{what} must be exact: a string, Decimal or Fraction, not a float")
     try:
         return Fraction(value)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
@@ -137,8 +137,9 @@ cdef class RateTable:
         for part, name in ((exact.numerator, "numerator"), (exact.denominator, "denominator")):
             if part.bit_length() > 128:
                 raise UsageError(
-                    f"rate {code_in}/{scale_in} to {code_out}/{scale_out}: the {name} of the exact ratio has "
-                    f"{len(str(part))} digits, at most 38 are possible; give a rate with fewer digits"
+                    f"rate {code_in}/{scale_in} to {code_out}/{scale_out}: the {name} of the exact "
+                    f"ratio has {len(str(part))} digits, at most 38 are possible; "
+                    "give a rate with fewer digits"
                 )
         return exact
 

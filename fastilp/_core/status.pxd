@@ -23,8 +23,8 @@ cdef enum:
     STATUS_INSUFFICIENT_TIMEOUT = 15   # R02
     STATUS_LINK_DOWN = 16              # T01
     # Prepares: room and money
-    STATUS_CONNECTOR_BUSY = 17         # T03, our in-flight table or the sender's share of it is full
-    STATUS_PEER_BUSY = 18              # T02, the next hop's share is full or its egress is over its bound
+    STATUS_CONNECTOR_BUSY = 17         # T03, our table or the sender's share of it is full
+    STATUS_PEER_BUSY = 18              # T02, the next hop's share is full or its egress over
     STATUS_EXCEEDS_FLOOR = 19          # T04, the sender's min_balance
     STATUS_EXCEEDS_CEILING = 20        # T04, the next hop's max_balance
     STATUS_EXCEEDS_IN_FLIGHT = 21      # T04, the next hop's max_in_flight_amount

@@ -20,7 +20,10 @@ cdef void _fill() noexcept:
     _set(STATUS_STORE_UNAVAILABLE, b"store_unavailable", b"T00", b"balances cannot be recorded now")
     _set(STATUS_EXPIRED, b"expired", b"R00", b"packet had expired on arrival")
     _set(STATUS_AMOUNT_TOO_LARGE, b"amount_too_large", b"F08", b"amount exceeds max_packet_amount")
-    _set(STATUS_PACKETS_RATE_LIMITED, b"packets_rate_limited", b"T05", b"too many packets per minute")
+    _set(
+        STATUS_PACKETS_RATE_LIMITED, b"packets_rate_limited", b"T05",
+        b"too many packets per minute",
+    )
     _set(STATUS_AMOUNT_RATE_LIMITED, b"amount_rate_limited", b"T04", b"too much value per minute")
     _set(STATUS_PEER_ADDRESS, b"peer_address", b"F01", b"unknown peer. address")
     _set(STATUS_WRONG_NETWORK, b"wrong_network", b"F02", b"destination is on another network")
@@ -29,18 +32,33 @@ cdef void _fill() noexcept:
     _set(STATUS_NO_RATE, b"no_rate", b"T00", b"no exchange rate between these assets")
     _set(STATUS_AMOUNT_TOO_SMALL, b"amount_too_small", b"R01", b"amount converts to zero")
     _set(STATUS_AMOUNT_OVERFLOW, b"amount_overflow", b"F08", b"converted amount is too large")
-    _set(STATUS_INSUFFICIENT_TIMEOUT, b"insufficient_timeout", b"R02", b"too little time left to forward")
+    _set(
+        STATUS_INSUFFICIENT_TIMEOUT, b"insufficient_timeout", b"R02",
+        b"too little time left to forward",
+    )
     _set(STATUS_LINK_DOWN, b"link_down", b"T01", b"next hop is not connected")
     _set(STATUS_CONNECTOR_BUSY, b"connector_busy", b"T03", b"too many packets in flight")
     _set(STATUS_PEER_BUSY, b"peer_busy", b"T02", b"next hop has too many packets in flight")
     # ilp-connector's alerts match this text to the letter.
     _set(STATUS_EXCEEDS_FLOOR, b"exceeds_floor", b"T04", b"exceeded maximum balance.")
-    _set(STATUS_EXCEEDS_CEILING, b"exceeds_ceiling", b"T04", b"next hop's balance is at its maximum")
-    _set(STATUS_EXCEEDS_IN_FLIGHT, b"exceeds_in_flight", b"T04", b"next hop's value in flight is at its maximum")
+    _set(
+        STATUS_EXCEEDS_CEILING, b"exceeds_ceiling", b"T04",
+        b"next hop's balance is at its maximum",
+    )
+    _set(
+        STATUS_EXCEEDS_IN_FLIGHT, b"exceeds_in_flight", b"T04",
+        b"next hop's value in flight is at its maximum",
+    )
     _set(STATUS_FULFILLED, b"fulfilled", b"", b"")
     _set(STATUS_REJECTED, b"rejected", b"", b"")
-    _set(STATUS_WRONG_FULFILLMENT, b"wrong_fulfillment", b"F05", b"fulfillment does not match the condition")
-    _set(STATUS_INVALID_ANSWER, b"invalid_answer", b"T01", b"next hop's answer is not a valid packet")
+    _set(
+        STATUS_WRONG_FULFILLMENT, b"wrong_fulfillment", b"F05",
+        b"fulfillment does not match the condition",
+    )
+    _set(
+        STATUS_INVALID_ANSWER, b"invalid_answer", b"T01",
+        b"next hop's answer is not a valid packet",
+    )
     _set(STATUS_TIMED_OUT, b"timed_out", b"R00", b"no answer before the packet expired")
     _set(STATUS_UNMATCHED, b"unmatched", b"", b"")
     _set(STATUS_FORWARDED, b"forwarded", b"", b"")

@@ -39,7 +39,9 @@ cdef class Switch(Admission):
     cdef uint8_t apply_prepare(self, Row* row) noexcept nogil
     cdef uint8_t apply_punt(self, Row* row) noexcept nogil
     cdef void forward(self, Row* row, uint32_t slot) noexcept nogil
-    cdef void insert(self, Row* row, uint32_t slot, uint32_t link_out, uint64_t share) noexcept nogil
+    cdef void insert(
+        self, Row* row, uint32_t slot, uint32_t link_out, uint64_t share
+    ) noexcept nogil
     cdef void void_entry(self, uint32_t slot) noexcept nogil
     cdef void release_entry(self, uint32_t slot) noexcept nogil
     cdef void answer_fault(self, Row* row) noexcept nogil

@@ -1,7 +1,7 @@
 from typing import final
 
-from fastilp._core.ledger import Account, Ledger
 from fastilp._core.admission import Admission
+from fastilp._core.ledger import Account, Ledger
 
 @final
 class Switch(Admission):

@@ -48,6 +48,7 @@ cdef extern from *:
     """
     bint FASTILP_CHECK_EVERY_BATCH
 
+
 @cython.final
 cdef class Switch(Admission):
     def __init__(
@@ -58,7 +59,9 @@ cdef class Switch(Admission):
         if not 1 <= hold_max_ms <= HOLD_MAX_MS:
             raise UsageError(f"hold_max_ms must be from 1 to {HOLD_MAX_MS}, not {hold_max_ms}")
         if not 0 <= window_min_ms < hold_max_ms:
-            raise UsageError(f"window_min_ms must be from 0 to below hold_max_ms, not {window_min_ms}")
+            raise UsageError(
+                f"window_min_ms must be from 0 to below hold_max_ms, not {window_min_ms}"
+            )
         # Ids of the last run may still be answered: each run starts somewhere else.
         generation = ledger.incarnation * 0x9E37 & 0xFFFF_FFFF
         try:
@@ -428,7 +431,9 @@ cdef class Switch(Admission):
         )
         return STATUS_OK
 
-    cdef void insert(self, Row* row, uint32_t slot, uint32_t link_out, uint64_t share) noexcept nogil:
+    cdef void insert(
+        self, Row* row, uint32_t slot, uint32_t link_out, uint64_t share
+    ) noexcept nogil:
         cdef InFlight* entry = &self._in_flight.entries[slot]
         memcpy(
             entry.condition,

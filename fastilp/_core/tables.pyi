@@ -1,9 +1,12 @@
 from decimal import Decimal
 from fractions import Fraction
 
+from typing_extensions import disjoint_base
+
 from fastilp._core.ledger import Account, Ledger
 from fastilp._core.link import Connection, Link
 
+@disjoint_base
 class Tables:
     """What control writes and the pipeline reads."""
 
@@ -37,7 +40,9 @@ class Tables:
     def account(self, name: str) -> Account:
         """KeyError if there is none."""
     def accounts(self) -> list[Account]: ...
-    def open_link(self, account: Account, *, kind: str = "message", name: str = "", local: bool = False) -> Link:
+    def open_link(
+        self, account: Account, *, kind: str = "message", name: str = "", local: bool = False
+    ) -> Link:
         """Open a channel; the account's first one becomes its egress. `local`: packets end in this
         process, so their expiry is not shortened."""
     def set_egress(self, account: Account, link: Link | None) -> None: ...

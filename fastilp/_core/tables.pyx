@@ -4,8 +4,7 @@ pipeline reads them.
 Everything here runs between two calls of `Switch.process`, in Python's time. May import ledger,
 link, forwarding, rates and policy."""
 
-cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memset
 
@@ -21,21 +20,21 @@ from fastilp._core.ledger import account_id_of
 from fastilp._core.packet import is_valid_address, is_valid_prefix
 from fastilp.errors import UsageError
 
-UINT32_MAX = (1 << 32) - 1
-UINT64_MAX = (1 << 64) - 1
-WIDE_MAX = (1 << 127) - 1
+_UINT32_MAX = (1 << 32) - 1
+_UINT64_MAX = (1 << 64) - 1
+_WIDE_MAX = (1 << 127) - 1
 
 # name: (default, smallest, largest); None means no limit where it is the default
-SETTINGS = {
-    "min_balance": (None, -WIDE_MAX, WIDE_MAX),
-    "max_balance": (None, -WIDE_MAX, WIDE_MAX),
-    "max_packet_amount": (UINT64_MAX, 0, UINT64_MAX),
-    "packets_per_minute_limit": (None, 0, UINT32_MAX),
-    "amount_per_minute_limit": (None, 0, UINT64_MAX),
+_SETTINGS = {
+    "min_balance": (None, -_WIDE_MAX, _WIDE_MAX),
+    "max_balance": (None, -_WIDE_MAX, _WIDE_MAX),
+    "max_packet_amount": (_UINT64_MAX, 0, _UINT64_MAX),
+    "packets_per_minute_limit": (None, 0, _UINT32_MAX),
+    "amount_per_minute_limit": (None, 0, _UINT64_MAX),
     "round_trip_time": (500, 0, 30_000),
-    "settle_threshold": (None, -WIDE_MAX, WIDE_MAX),
-    "settle_to": (None, -WIDE_MAX, WIDE_MAX),
-    "max_in_flight_amount": (None, 0, UINT64_MAX),
+    "settle_threshold": (None, -_WIDE_MAX, _WIDE_MAX),
+    "settle_to": (None, -_WIDE_MAX, _WIDE_MAX),
+    "max_in_flight_amount": (None, 0, _UINT64_MAX),
     "in_flight_in_max": (16_384, 0, 1 << 20),
     "in_flight_out_max": (16_384, 0, 1 << 20),
 }
@@ -43,13 +42,18 @@ SETTINGS = {
 
 def _checked(name, settings):
     for key, value in settings.items():
-        if key not in SETTINGS:
-            raise UsageError(f"account {name}: unknown setting {key!r}; known are {', '.join(SETTINGS)}")
-        default, smallest, largest = SETTINGS[key]
+        if key not in _SETTINGS:
+            raise UsageError(
+                f"account {name}: unknown setting {key!r}; known are {', '.join(_SETTINGS)}"
+            )
+        default, smallest, largest = _SETTINGS[key]
         if value is None and default is None:
             continue
-        if not isinstance(value, int) or isinstance(value, bool) or not smallest <= value <= largest:
-            raise UsageError(f"account {name}: {key} must be from {smallest} to {largest}, not {value!r}")
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or not smallest <= value <= largest:
+            raise UsageError(
+                f"account {name}: {key} must be from {smallest} to {largest}, not {value!r}"
+            )
     return settings
 
 
@@ -90,7 +94,9 @@ cdef class Tables:
     @address.setter
     def address(self, value):
         if not is_valid_address(value):
-            raise UsageError(f"own address {value!r} is not a valid ILP address (RFC 15), such as g.hub")
+            raise UsageError(
+                f"own address {value!r} is not a valid ILP address (RFC 15), such as g.hub"
+            )
         self._address = value.encode()
         self._own = self._address
         self._own_size = len(self._address)
@@ -99,27 +105,31 @@ cdef class Tables:
     # --- accounts
     # -----------------------------------------------------------------------------------
 
-    def add_account(self, str name, *, str asset_code, int asset_scale, bytes account_id=None, **settings):
+    def add_account(
+        self, str name, *, str asset_code, int asset_scale, bytes account_id=None, **settings
+    ):
         """See tables.pyi. Raises UsageError."""
         if not name or name in self._accounts:
-            raise UsageError(f"account {name!r} exists already" if name else "an account needs a name")
+            raise UsageError(f"account {name!r} exists already" if name else "a name is needed")
         if not asset_code or not 0 <= asset_scale <= 255:
             raise UsageError(
-                f"account {name}: an asset is a code and a scale from 0 to 255, not {asset_code!r}/{asset_scale}"
+                f"account {name}: an asset is a code and a scale from 0 to 255, "
+                f"not {asset_code!r}/{asset_scale}"
             )
         _checked(name, settings)
         account_id = account_id_of(name) if account_id is None else account_id
         asset = self._rates.asset(asset_code, asset_scale)
         account = self.ledger.add(name, account_id, asset_code, asset_scale)
         if account.index in self._handles:
-            raise UsageError(f"account {name}: its id is that of {self._handles[account.index].name}")
+            owner = self._handles[account.index].name
+            raise UsageError(f"account {name}: its id is that of {owner}")
         self._room_for_way(account.index)
         self.ways[account.index].asset = asset
         self._accounts[name] = account
         self._handles[account.index] = account
         self._settings[name] = {}
         self._apply_settings(
-            account, {key: default for key, (default, _, _) in SETTINGS.items()} | settings
+            account, {key: default for key, (default, _, _) in _SETTINGS.items()} | settings
         )
         return account
 
@@ -209,7 +219,9 @@ cdef class Tables:
         self._links.append(link)
         return link
 
-    def open_link(self, Account account not None, *, str kind="message", str name="", bint local=False):
+    def open_link(
+        self, Account account not None, *, str kind="message", str name="", bint local=False
+    ):
         """Open a channel of an account; the first one becomes its egress. Raises UsageError."""
         if self._accounts.get(account.name) is not account:
             raise UsageError(f"account {account.name} is not of this switch")
@@ -248,7 +260,9 @@ cdef class Tables:
         """Send what matches `prefix` (whole segments, "" = default) to an account. Raises
         UsageError."""
         if prefix and not is_valid_prefix(prefix):
-            raise UsageError(f"{prefix!r} is not a valid prefix of ILP addresses, such as g.hub.bob")
+            raise UsageError(
+                f"{prefix!r} is not a valid prefix of ILP addresses, such as g.hub.bob"
+            )
         if prefix.count(".") >= PREFIX_SEGMENTS_MAX:
             raise UsageError(f"a prefix may have at most {PREFIX_SEGMENTS_MAX} segments")
         self._forwarding.set(prefix.encode(), account.index)
