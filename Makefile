@@ -13,8 +13,8 @@ ONCE ?=
 # cython-lint looks for pycodestyle on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help dev build debug sanitize test test-debug test-sanitize quicktest coverage lint types tidy
-.PHONY: hunt soak bench-micro bench run wheel ci clean
+.PHONY: help dev build debug sanitize test test-debug test-sanitize quicktest coverage lint types
+.PHONY: tidy hunt soak bench-micro bench run wheel ci clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,12 +71,13 @@ lint: $(STAMPS)/dev  ## ruff, cython-lint, import-linter
 
 types: $(STAMPS)/dev $(STAMPS)/built-release  ## mypy, and every stub against its compiled module
 	$(BIN)/mypy
-	$(PYTHON) -m mypy.stubtest --allowlist tools/stubtest-allowlist.txt --ignore-unused-allowlist $(MODULES)
+	$(PYTHON) -m mypy.stubtest --ignore-unused-allowlist \
+	--allowlist tools/stubtest-allowlist.txt $(MODULES)
 
 tidy: $(STAMPS)/dev  ## lengths, words, layers, files that do not belong
 	$(PYTEST) -q tests/test_source.py tests/test_layers.py
 
-hunt: $(STAMPS)/dev $(STAMPS)/built-release  ## property tests with a new seed and many more examples
+hunt: $(STAMPS)/dev $(STAMPS)/built-release  ## property tests with new seeds
 	FASTILP_HUNT=1 $(PYTEST) -q --timeout=3600 -m property $(ARGS)
 
 soak: $(STAMPS)/dev $(STAMPS)/built-release  ## the long counts: model, kills, interop
@@ -98,4 +99,4 @@ ci:  ## what a build server runs
 
 clean:  ## all that was built, not the environment
 	rm -rf build dist fastilp.egg-info $(STAMPS)/built-* .mypy_cache .ruff_cache .pytest_cache
-	rm -f fastilp/_core/*.so
+	rm -f fastilp/_core/*.so $(patsubst %.pyx,%.c,$(filter %.pyx,$(CORE)))

@@ -134,7 +134,8 @@ class BuildCore(build_ext):  # type: ignore[misc]
         self.force = bool(self.force or stale)
         compiled = cythonize(
             [Extension(ext.name, ext.sources[:1]) for ext in self.extensions],
-            build_dir=str(BUILD / "cython"),
+            # Cython.Coverage looks for the C beside the source, and nowhere else.
+            build_dir=None if chosen("coverage") else str(BUILD / "cython"),
             compiler_directives=directives(),
             nthreads=2,
             force=self.force,
