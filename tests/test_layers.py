@@ -57,7 +57,8 @@ IMPORT = re.compile(
 
 
 def files() -> list[Path]:
-    return sorted([*CORE.glob("*.pyx"), *CORE.glob("*.pxd")])
+    modules = [path for path in CORE.glob("*.py") if path.name != "__init__.py"]
+    return sorted([*CORE.glob("*.pyx"), *CORE.glob("*.pxd"), *modules])
 
 
 def below(module: str) -> set[str]:
