@@ -72,7 +72,7 @@ def cython_functions(text: str) -> list[tuple[str, int]]:
     its head."""
     lines = text.splitlines()
     found = []
-    head = re.compile(r"^(\s*)(?:async\s+)?(?:def|cdef|cpdef)\b[^=]*?(\w+)\s*\(")
+    head = re.compile(r"^(\s*)(?:async\s+)?(?:def|c(?:p?)def(?!\s+class))\b[^=]*?(\w+)\s*\(")
     for start, line in enumerate(lines):
         match = head.match(line)
         if match is None:
@@ -176,6 +176,9 @@ def test_the_measures_measure() -> None:
     assert cython_functions("cdef int f(int a) nogil\n\n\ncdef int g(int b):\n    return b\n") == [
         ("f", 1),
         ("g", 2),
+    ]
+    assert cython_functions("cdef class A(B):\n    cdef int f(self):\n        return 1\n") == [
+        ("f", 2)
     ]
     assert c_functions("static int f(int a)\n{\n" + body + "}\n") == [("f", 83)]
     assert BANNED_WORDS.search("# " + "TO" + "DO later")

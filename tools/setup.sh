@@ -67,7 +67,8 @@ environment() {
     "${pip[@]}" install --quiet --group "$1" </dev/null || fail "$hint"
     # --no-build-isolation: with the Cython just installed, so that `make build` finds it all built.
     # setuptools warns about every editable install; there is nothing to do about it.
-    PYTHONWARNINGS=ignore "${pip[@]}" install --quiet --no-build-isolation --editable . </dev/null ||
+    export PYTHONWARNINGS=ignore
+    "${pip[@]}" install --quiet --no-build-isolation --editable . </dev/null ||
         fail "the build or the installation of the packages it needs failed; see above"
 }
 
