@@ -8,7 +8,7 @@ limits and ledger's Account."""
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uintptr_t
 from libc.string cimport memcpy
 
 from fastilp._core.arena cimport arena_free, arena_room
@@ -226,7 +226,7 @@ cdef class Connection:
         self.link = link
         link._connection = self
         link.state.masked = masked
-        link.state.mask = <uint32_t>(id(self) >> 4) | 1
+        link.state.mask = <uint32_t>(<uintptr_t><void*>self >> 4) | 1
         link.state.up = 1
 
     def close(self):
