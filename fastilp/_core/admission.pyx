@@ -4,6 +4,7 @@ Stages 4 to 6 of the pipeline. They write columns of their rows and the token bu
 whether there is room and money is asked later, at the moment of reserving. May import output,
 policy, rates and forwarding."""
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
@@ -27,6 +28,7 @@ cdef inline bint _is_peer(const uint8_t* address, uint32_t size) noexcept nogil:
     return size >= 4 and memcmp(address, b"peer", 4) == 0 and (size == 4 or address[4] == c".")
 
 
+@cython.no_gc_clear
 cdef class Admission(Output):
     # --- 4 admit
     # ------------------------------------------------------------------------------------

@@ -122,6 +122,7 @@ cdef class Ledger:
         cdef int i
         for i in range(7):
             counter_load(_counters(account) + i, record + 16 + 16 * i)
+        account.durable_posted = account.marked_posted = account.credits_posted
 
     def _close_last_run(self):
         """Report what was open, then make it final: nothing is pending, what was posted stays

@@ -3,6 +3,7 @@
 A packet leaves as it lies in the batch if it is canonical, else re-encoded in a scratch buffer;
 Rejects of our own are built there too. May import tables, link, packet and status."""
 
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastilp._core.arena cimport arena_free, arena_room
@@ -20,6 +21,7 @@ from fastilp._core.status cimport (
 from fastilp._core.tables cimport Tables
 
 
+@cython.no_gc_clear
 cdef class Output(Tables):
     def __dealloc__(self):
         arena_free(&self._scratch)

@@ -50,6 +50,7 @@ cdef extern from *:
 
 
 @cython.final
+@cython.no_gc_clear
 cdef class Switch(Admission):
     def __init__(
         self, Ledger ledger, str address, *, int in_flight_max=65_536,

@@ -4,6 +4,7 @@ pipeline reads them.
 Everything here runs between two calls of `Switch.process`, in Python's time. May import ledger,
 link, forwarding, rates and policy."""
 
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memset
@@ -63,6 +64,9 @@ cdef int address_network(const uint8_t* address, size_t size) noexcept nogil:
     return 2 if size >= 4 and memcmp(address, b"test", 4) == 0 else 0
 
 
+# Links point into the batch until __dealloc__ tells them: the collector must not clear the list
+# before.
+@cython.no_gc_clear
 cdef class Tables:
     def __cinit__(self, Ledger ledger, str address, **limits):
         self._links = []
