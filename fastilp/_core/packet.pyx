@@ -320,6 +320,11 @@ cdef inline bytes bytes_new(size_t size):
     return PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
 
 
+# Through a memoryview, because bytes(5) would be five zeros.
+cdef inline bytes buffer_bytes(object buffer):
+    return buffer if type(buffer) is bytes else bytes(memoryview(buffer))
+
+
 cdef object decode_error(int fault):
     return DecodeError(packet_fault_text(fault).decode("ascii"))
 
@@ -399,7 +404,7 @@ cdef class Prepare:
 
     @staticmethod
     def decode(buffer):
-        cdef bytes packet = bytes(buffer)
+        cdef bytes packet = buffer_bytes(buffer)
         cdef const uint8_t* at = bytes_at(packet)
         cdef PrepareFields fields
         cdef Prepare prepare
@@ -451,7 +456,7 @@ cdef class Fulfill:
 
     @staticmethod
     def decode(buffer):
-        cdef bytes packet = bytes(buffer)
+        cdef bytes packet = buffer_bytes(buffer)
         cdef const uint8_t* at = bytes_at(packet)
         cdef FulfillFields fields
         cdef Fulfill fulfill
@@ -514,7 +519,7 @@ cdef class Reject:
 
     @staticmethod
     def decode(buffer):
-        cdef bytes packet = bytes(buffer)
+        cdef bytes packet = buffer_bytes(buffer)
         cdef const uint8_t* at = bytes_at(packet)
         cdef RejectFields fields
         cdef Reject reject
@@ -550,7 +555,7 @@ cdef class Reject:
 
 def decode(buffer):
     """Any of the three by its type byte. Raises fastilp.DecodeError."""
-    cdef bytes packet = bytes(buffer)
+    cdef bytes packet = buffer_bytes(buffer)
     if len(packet) == 0:
         raise decode_error(FAULT_TRUNCATED)
     packet_type = packet[0]
