@@ -1,5 +1,6 @@
-# ILP addresses (RFC 15): scheme, then `.segment` after `.segment`, at most 1,023 characters, in one pass
-# without a branch per character. Imports limits. Addresses come off the wire as bytes and stay bytes.
+# ILP addresses (RFC 15): scheme, then `.segment` after `.segment`, at most 1,023 characters, in
+# one pass without a branch per character. Imports limits. Addresses come off the wire as bytes
+# and stay bytes.
 
 from libc.stdint cimport uint8_t
 from libc.string cimport memcmp
@@ -21,7 +22,8 @@ cdef enum:
     ADDRESS_DOT = 2
 
 
-# How many bytes of the address look like an allocation scheme, or 0; the caller looks at the next one.
+# How many bytes of the address look like an allocation scheme, or 0; the caller looks at the next
+# one.
 cdef inline size_t address_scheme_size(const uint8_t* at, size_t size) noexcept nogil:
     if size >= 2 and at[0] == b"g" and at[1] == b".":
         return 1

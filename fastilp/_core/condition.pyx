@@ -1,8 +1,9 @@
 """Fulfillments against conditions: SHA-256 of 32-byte messages, a column at a time (RFC 27).
 
-Imports nothing of ours but its own C kernels (sha256.h). Chooses the fastest kernel that this machine
-can run, once, at import. FASTILP_SHA256=portable|ni forces one: that is the core's one look at the
-environment, and it is there for tests, because the choice is made before Python could pass anything.
+Imports nothing of ours but its own C kernels (sha256.h). Chooses the fastest kernel that this
+machine can run, once, at import. FASTILP_SHA256=portable|ni forces one: that is the core's one look
+at the environment, and it is there for tests, because the choice is made before Python could pass
+anything.
 """
 
 from libc.stdint cimport uint8_t

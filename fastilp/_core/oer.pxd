@@ -1,16 +1,16 @@
-# OER primitives (RFC 30) over a cursor: a pointer and what is left behind it. Imports nothing of ours.
-# Each read checks the length first, so that no caller can run past the end; a read that fails leaves
-# the cursor unusable and the caller stops. Reading is lenient where RFC 30 allows it, and then clears
-# `canonical`; writing is canonical.
+# OER primitives (RFC 30) over a cursor: a pointer and what is left behind it. Imports nothing of
+# ours. Each read checks the length first, so that no caller can run past the end; a read that
+# fails leaves the cursor unusable and the caller stops. Reading is lenient where RFC 30 allows
+# it, and then clears `canonical`; writing is canonical.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
 cdef enum:
     # Results of a read.
     OER_OK = 0
     OER_TRUNCATED = 1           # the buffer ends first
     OER_MALFORMED = 2           # no length or integer has this form
-    # A length can have more octets than this, but a value beyond 2^64 - 1 fits no buffer (RFC 30 caps at 8).
+    # RFC 30 lets a decoder stop here; a longer length fits no buffer.
     OER_LENGTH_OCTETS_MAX = 8
 
 
@@ -26,16 +26,13 @@ cdef inline void oer_init(OerCursor* cursor, const uint8_t* at, size_t size) noe
     cursor.canonical = 1
 
 
-# gcc and clang turn both loads and both stores into one instruction and a byte swap.
+# gcc and clang turn the load and the store into one instruction and a byte swap.
 cdef inline uint64_t oer_load_u64(const uint8_t* at) noexcept nogil:
     return (
-        <uint64_t>at[0] << 56 | <uint64_t>at[1] << 48 | <uint64_t>at[2] << 40 | <uint64_t>at[3] << 32
-        | <uint64_t>at[4] << 24 | <uint64_t>at[5] << 16 | <uint64_t>at[6] << 8 | <uint64_t>at[7]
+        <uint64_t>at[0] << 56 | <uint64_t>at[1] << 48 | <uint64_t>at[2] << 40
+        | <uint64_t>at[3] << 32 | <uint64_t>at[4] << 24 | <uint64_t>at[5] << 16
+        | <uint64_t>at[6] << 8 | <uint64_t>at[7]
     )
-
-
-cdef inline uint32_t oer_load_u32(const uint8_t* at) noexcept nogil:
-    return <uint32_t>at[0] << 24 | <uint32_t>at[1] << 16 | <uint32_t>at[2] << 8 | <uint32_t>at[3]
 
 
 cdef inline void oer_store_u64(uint8_t* out, uint64_t value) noexcept nogil:
@@ -49,40 +46,12 @@ cdef inline void oer_store_u64(uint8_t* out, uint64_t value) noexcept nogil:
     out[7] = <uint8_t>value
 
 
-cdef inline void oer_store_u32(uint8_t* out, uint32_t value) noexcept nogil:
-    out[0] = <uint8_t>(value >> 24)
-    out[1] = <uint8_t>(value >> 16)
-    out[2] = <uint8_t>(value >> 8)
-    out[3] = <uint8_t>value
-
-
 cdef inline int oer_skip(OerCursor* cursor, size_t size) noexcept nogil:
     if cursor.left < size:
         return OER_TRUNCATED
     cursor.at += size
     cursor.left -= size
     return OER_OK
-
-
-cdef inline int oer_read_u8(OerCursor* cursor, uint8_t* value) noexcept nogil:
-    if cursor.left < 1:
-        return OER_TRUNCATED
-    value[0] = cursor.at[0]
-    return oer_skip(cursor, 1)
-
-
-cdef inline int oer_read_u32(OerCursor* cursor, uint32_t* value) noexcept nogil:
-    if cursor.left < 4:
-        return OER_TRUNCATED
-    value[0] = oer_load_u32(cursor.at)
-    return oer_skip(cursor, 4)
-
-
-cdef inline int oer_read_u64(OerCursor* cursor, uint64_t* value) noexcept nogil:
-    if cursor.left < 8:
-        return OER_TRUNCATED
-    value[0] = oer_load_u64(cursor.at)
-    return oer_skip(cursor, 8)
 
 
 cdef inline uint64_t _oer_big_endian(const uint8_t* at, size_t count) noexcept nogil:
@@ -93,8 +62,8 @@ cdef inline uint64_t _oer_big_endian(const uint8_t* at, size_t count) noexcept n
     return value
 
 
-# The long form of a length: 0x80 | count, then so many octets. `80` (indefinite) and `81 00`..`81 7f`
-# are what no OER encoder writes; leading zeros are forgiven, as Interledger.rs does.
+# The long form of a length: 0x80 | count, then so many octets. No encoder writes `80` (indefinite)
+# or `81 00` to `81 7f`; leading zeros in more octets are forgiven, as Interledger.rs does.
 cdef inline int _oer_read_long_length(OerCursor* cursor, size_t* length) noexcept nogil:
     cdef size_t count = cursor.at[0] & 0x7f
     cdef uint64_t value
@@ -176,16 +145,4 @@ cdef inline size_t oer_write_length(uint8_t* out, size_t length) noexcept nogil:
     out[0] = <uint8_t>(0x80 | count)
     for i in range(count):
         out[1 + i] = <uint8_t>(length >> (8 * (count - 1 - i)))
-    return 1 + count
-
-
-cdef inline size_t oer_write_var_uint(uint8_t* out, uint64_t value) noexcept nogil:
-    cdef uint64_t rest = value >> 8
-    cdef size_t count = 1, i
-    while rest != 0:
-        count += 1
-        rest >>= 8
-    out[0] = <uint8_t>count
-    for i in range(count):
-        out[1 + i] = <uint8_t>(value >> (8 * (count - 1 - i)))
     return 1 + count

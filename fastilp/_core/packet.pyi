@@ -3,8 +3,8 @@ from typing import final
 
 @final
 class Prepare:
-    """ILPv4 Prepare (RFC 27). `expires_at`: aware datetime or Unix milliseconds; reads back as UTC
-    datetime."""
+    """ILPv4 Prepare (RFC 27). `expires_at`: aware datetime or Unix milliseconds; reads back
+    as a UTC datetime."""
 
     def __init__(
         self,
@@ -33,6 +33,8 @@ class Prepare:
 
 @final
 class Fulfill:
+    """ILPv4 Fulfill (RFC 27)."""
+
     def __init__(self, *, fulfillment: bytes, data: bytes = b"") -> None: ...
     @property
     def fulfillment(self) -> bytes: ...
@@ -44,6 +46,8 @@ class Fulfill:
 
 @final
 class Reject:
+    """ILPv4 Reject (RFC 27). bytes() raises UsageError while `triggered_by` is empty."""
+
     def __init__(
         self, *, code: str, triggered_by: str = "", message: str = "", data: bytes = b""
     ) -> None: ...

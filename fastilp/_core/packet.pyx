@@ -1,8 +1,8 @@
 """ILPv4 packets (RFC 27): fields in place, canonical writing, and the Python wrappers.
 
-Imports oer, timestamp, address, limits and fastilp.errors. The C functions neither allocate nor raise,
-and never read beyond the size that they are given; the Python classes raise DecodeError for bytes
-that are no packet and UsageError for values that fit in none.
+Imports oer, timestamp, address, limits and fastilp.errors. The C functions neither allocate nor
+raise, and never read beyond the size that they are given; the Python classes raise DecodeError for
+bytes that are no packet and UsageError for values that fit in none.
 """
 
 cimport cython
@@ -15,8 +15,8 @@ from fastilp._core.limits cimport (
     ADDRESS_SIZE_MAX, DATA_SIZE_EMIT_MAX, DATA_SIZE_MAX, MESSAGE_SIZE_MAX, PACKET_SIZE_MAX,
 )
 from fastilp._core.oer cimport (
-    OER_OK, OER_TRUNCATED, OerCursor, oer_init, oer_load_u64, oer_read_string, oer_skip, oer_store_u64,
-    oer_string_size, oer_write_length,
+    OER_OK, OER_TRUNCATED, OerCursor, oer_init, oer_load_u64, oer_read_string, oer_skip,
+    oer_store_u64, oer_string_size, oer_write_length,
 )
 from fastilp._core.timestamp cimport (
     TIMESTAMP_MS_MAX, TIMESTAMP_MS_MIN, TIMESTAMP_SIZE, timestamp_read, timestamp_write,
@@ -100,8 +100,8 @@ cdef inline int field_read(
     return 0
 
 
-# Every packet ends with its data. Bytes behind it in the envelope are ignored (RFC 30, extensibility),
-# but they are not ours to emit.
+# Every packet ends with its data. Bytes behind it in the envelope are ignored (RFC 30,
+# extensibility), but they are not ours to emit.
 cdef inline int data_read(
     OerCursor* content, const uint8_t* packet, uint32_t* offset, uint32_t* data_size,
     uint32_t* canonical,
@@ -156,8 +156,8 @@ cdef inline bint ia5_valid(const uint8_t* at, size_t size) noexcept nogil:
     return seen < 0x80
 
 
-# Lenient, because a Reject says that money comes back: unknown codes, an empty or odd triggeredBy and
-# a message that is no UTF-8 are the next hop's business.
+# Lenient, because a Reject says that money comes back: unknown codes, an empty or odd triggeredBy
+# and a message that is no UTF-8 are the next hop's business.
 cdef int reject_parse(const uint8_t* packet, size_t size, RejectFields* fields) noexcept nogil:
     cdef OerCursor content
     cdef int fault = envelope_read(packet, size, PACKET_REJECT, &content, &fields.packet_size)
@@ -505,7 +505,7 @@ cdef class Reject:
     def __bytes__(self):
         # Interledger.rs takes a Reject without triggeredBy for garbage, so none leaves here.
         if not self.triggered_by:
-            raise UsageError("triggered_by is empty, must name the address of the node that rejects")
+            raise UsageError("triggered_by is empty, must be the address of the node that rejects")
         cdef bytes code = self.code.encode("ascii")
         cdef bytes triggered_by = self.triggered_by.encode("ascii")
         cdef size_t triggered_by_size = len(triggered_by)

@@ -1,6 +1,6 @@
 /* Kernels of condition.pyx: SHA-256 of messages of exactly 32 bytes, one small file for each
-   instruction set. A kernel hashes `count` messages into `digests`, 32 bytes each, and knows whether
-   this machine can run it. */
+   instruction set. A kernel hashes `count` messages into `digests`, 32 bytes each, and knows
+   whether this machine can run it. */
 #ifndef FASTILP_SHA256_H
 #define FASTILP_SHA256_H
 

@@ -1,5 +1,5 @@
-/* SHA-256 of messages of 32 bytes with the SHA extensions of x86-64 (Intel Goldmont and Ice Lake on,
-   AMD Zen on). Other processors get two functions that say no. */
+/* SHA-256 of messages of 32 bytes with the SHA extensions of x86-64 (Intel from Goldmont and Ice
+   Lake on, AMD from Zen on). On other architectures it is never available. */
 
 #include "sha256.h"
 

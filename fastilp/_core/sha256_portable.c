@@ -1,5 +1,5 @@
 /* SHA-256 (FIPS 180-4) of one message of 32 bytes at a time, in plain C.
-   Message, padding and length fill exactly one block, so there is no buffering and no second block. */
+   Message, padding and length fill exactly one block, so nothing is buffered. */
 
 #include "sha256.h"
 
@@ -25,11 +25,12 @@ const uint32_t sha256_constants[64] = {
 #define SIGMA_SMALL_1(x) (ROTATE(x, 17) ^ ROTATE(x, 19) ^ (x) >> 10)
 
 /* One round; instead of moving the eight variables along, the caller renames them. */
-#define ROUND(a, b, c, d, e, f, g, h, i)                                                           \
-    do {                                                                                           \
-        uint32_t t = h + SIGMA_LARGE_1(e) + (g ^ (e & (f ^ g))) + sha256_constants[i] + w[(i) & 15]; \
-        d += t;                                                                                    \
-        h = t + SIGMA_LARGE_0(a) + ((a & b) | (c & (a | b)));                                      \
+#define ROUND(a, b, c, d, e, f, g, h, i)                                 \
+    do {                                                                 \
+        uint32_t t = h + SIGMA_LARGE_1(e) + (g ^ (e & (f ^ g)));         \
+        t += sha256_constants[i] + w[(i) & 15];                          \
+        d += t;                                                          \
+        h = t + SIGMA_LARGE_0(a) + ((a & b) | (c & (a | b)));            \
     } while (0)
 
 #define EIGHT_ROUNDS(i)                      \

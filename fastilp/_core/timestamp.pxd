@@ -1,7 +1,7 @@
-# The timestamp of a Prepare (RFC 30, "ILP timestamp"): 17 digits YYYYMMDDHHmmSSfff in UTC <-> Unix
-# milliseconds. Imports nothing of ours. Strict: digits only, dates that exist, no second 60 (leap seconds
-# are smeared). Eight digits are handled as one integer, its lowest byte the first digit.
-# Cost: about 5 ns each way.
+# The timestamp of a Prepare (RFC 30, "ILP timestamp"): 17 digits YYYYMMDDHHmmSSfff in UTC <->
+# Unix milliseconds. Imports nothing of ours. Strict: digits only, dates that exist, no second 60
+# (leap seconds are smeared). Eight digits are handled as one integer, its lowest byte the first
+# digit. Measured: about 10 ns each way.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -13,8 +13,8 @@ cdef enum:
 
 cdef extern from *:
     """
-    /* 0001-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z. Year 0000 is none: calendars before year 1
-       differ, and such a packet has expired anyway. */
+    /* 0001-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z. Year 0000 is none: calendars differ
+       there, Python has none, and such a packet has expired anyway. */
     #define TIMESTAMP_MS_MIN (-62135596800000LL)
     #define TIMESTAMP_MS_MAX (253402300799999LL)
     #define TIMESTAMP_DAY_MS (86400000LL)
@@ -29,8 +29,9 @@ cdef extern from *:
 
 cdef inline uint64_t _timestamp_load(const uint8_t* at) noexcept nogil:
     return (
-        <uint64_t>at[7] << 56 | <uint64_t>at[6] << 48 | <uint64_t>at[5] << 40 | <uint64_t>at[4] << 32
-        | <uint64_t>at[3] << 24 | <uint64_t>at[2] << 16 | <uint64_t>at[1] << 8 | <uint64_t>at[0]
+        <uint64_t>at[7] << 56 | <uint64_t>at[6] << 48 | <uint64_t>at[5] << 40
+        | <uint64_t>at[4] << 32 | <uint64_t>at[3] << 24 | <uint64_t>at[2] << 16
+        | <uint64_t>at[1] << 8 | <uint64_t>at[0]
     )
 
 

@@ -1,4 +1,13 @@
-"""OER (RFC 30) as packets show it: lengths in every place where a packet has one, and integers."""
+"""OER (RFC 30) as packets show it: lengths in every place where a packet has one, and integers.
+
+The one read that no packet needs, the variable-length integer, goes through a module that is
+compiled here, as a user of the shipped .pxd would.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -10,6 +19,22 @@ from tests.vectors import load
 
 DATA_SIZE_MAX = 32_768
 FULFILLMENT = bytes(range(32))
+PROGRAM = """
+from libc.stdint cimport uint8_t, uint64_t
+from fastilp._core.oer cimport OerCursor, oer_init, oer_read_var_uint
+
+def read(bytes octets):
+    cdef OerCursor cursor
+    cdef uint64_t value = 0
+    oer_init(&cursor, <const uint8_t*>octets, len(octets))
+    result = oer_read_var_uint(&cursor, &value)
+    return result, value, cursor.left, bool(cursor.canonical)
+"""
+SETUP = """
+from Cython.Build import cythonize
+from setuptools import setup
+setup(ext_modules=cythonize("var_uint.pyx", include_path=["{checkout}"], language_level=3))
+"""
 LENGTHS = load("oer_lengths")
 VALUES = load("oer_values")
 
@@ -128,3 +153,47 @@ def test_canonical_lengths(size):
     packet = envelope(FULFILLMENT + length(size) + data)
     assert bytes(Fulfill(fulfillment=FULFILLMENT, data=data)) == packet
     assert decode(packet) == Fulfill(fulfillment=FULFILLMENT, data=data)
+
+
+@pytest.fixture(scope="module")
+def read_var_uint(tmp_path_factory, checkout):
+    """bytes -> (result, value, bytes left, canonical)"""
+    folder = tmp_path_factory.mktemp("var_uint")
+    (folder / "var_uint.pyx").write_text(PROGRAM)
+    (folder / "setup.py").write_text(SETUP.format(checkout=checkout))
+    subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"],
+        cwd=folder,
+        env=os.environ | {"CFLAGS": "-O0"},
+        check=True,
+        capture_output=True,
+        timeout=240,
+    )
+    [library] = folder.glob("*.so")
+    spec = importlib.util.spec_from_file_location("var_uint", library)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.read
+
+
+OK, TRUNCATED, MALFORMED = 0, 1, 2
+
+
+@pytest.mark.parametrize("vector", named([one for one in VALUES if one["type"] == "var_uint"]))
+def test_var_uint_vectors(read_var_uint, vector):
+    octets = bytes.fromhex(vector["hex"])
+    if vector["valid"]:
+        expected = (OK, int(vector["value"]), 3, vector["canonical"])
+        assert read_var_uint(octets + b"abc") == expected
+    else:
+        assert read_var_uint(octets + bytes(20))[0] == MALFORMED
+
+
+@given(value=st.integers(0, 2**64 - 1))
+def test_var_uint(read_var_uint, value):
+    octets = value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big")
+    wire = bytes([len(octets)]) + octets
+    assert read_var_uint(wire) == (OK, value, 0, True)
+    for size in range(len(wire)):
+        assert read_var_uint(wire[:size])[0] == TRUNCATED
