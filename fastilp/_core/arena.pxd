@@ -18,7 +18,8 @@ cdef inline uint8_t* arena_room(Arena* arena, size_t size) noexcept nogil:
     cdef size_t wanted = arena.size + size
     cdef size_t capacity = arena.capacity if arena.capacity else 4_096
     cdef uint8_t* grown
-    if wanted > arena.capacity:
+    # An empty arena has no address yet, and NULL means failure: no bytes need room too.
+    if wanted > arena.capacity or arena.bytes == NULL:
         while capacity < wanted:
             capacity *= 2
         grown = <uint8_t*>realloc(arena.bytes, capacity)

@@ -383,7 +383,7 @@ cdef class Ledger:
     cdef uint64_t commit(self, int64_t now_ms) noexcept nogil:
         if self._dirty_count == 0:
             return self.ticket
-        if now_ms >= 0 and self._waiting_since_ms < 0 and self.committed() == self.ticket:
+        if now_ms >= 0 and self._waiting_since_ms < 0:
             self._waiting_since_ms = now_ms
         self.ticket += 1
         if self.store is None:
