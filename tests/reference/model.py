@@ -30,8 +30,6 @@ class ModelSwitch(Pipeline):
         hold_max_ms: int = 30_000,
         window_min_ms: int = 100,
     ) -> None:
-        if not ADDRESS.match(address.encode()):
-            raise UsageError("address")
         self.ledger = ledger
         self.address = address
         self.in_flight_max = in_flight_max
@@ -55,6 +53,16 @@ class ModelSwitch(Pipeline):
         self.draining = False
         self.accepting = True
 
+    @property
+    def address(self) -> str:
+        return self._address
+
+    @address.setter
+    def address(self, address: str) -> None:
+        if not ADDRESS.match(address.encode()):
+            raise UsageError("address")
+        self._address = address
+
     # --- accounts -------------------------------------------------------------------------------
 
     def add_account(
@@ -70,6 +78,7 @@ class ModelSwitch(Pipeline):
             raise UsageError("name")
         if not asset_code or not 0 <= asset_scale <= 255:
             raise UsageError("asset")
+        check_settings(settings)
         key = hashlib.sha256(name.encode()).digest()[:16] if account_id is None else account_id
         if len(key) != 16 or any(key == other.id for other in self.table.values()):
             raise UsageError("account_id")
@@ -80,8 +89,7 @@ class ModelSwitch(Pipeline):
         return account
 
     def set_account(self, account: ModelAccount, **settings: int | None) -> None:
-        if unknown := set(settings) - set(DEFAULTS):
-            raise UsageError(f"unknown settings {unknown}")
+        check_settings(settings)
         watched = account.settings["max_in_flight_amount"] is not None
         account.settings.update(settings)
         if account.settings["max_in_flight_amount"] is not None and not watched:
@@ -118,6 +126,8 @@ class ModelSwitch(Pipeline):
         return link
 
     def set_egress(self, account: ModelAccount, link: ModelLink | None) -> None:
+        if link is not None and link.account is not account:
+            raise UsageError("another account's link")
         account.egress = link
 
     def dirty_links(self) -> list[ModelLink]:
@@ -179,3 +189,8 @@ class ModelSwitch(Pipeline):
 
     def fileno(self) -> int:
         return -1
+
+
+def check_settings(settings: dict[str, int | None]) -> None:
+    if unknown := set(settings) - set(DEFAULTS):
+        raise UsageError(f"unknown settings {unknown}")
