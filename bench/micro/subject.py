@@ -38,22 +38,24 @@ class Subject:
         source = random.Random(1)
         switch = Switch(Ledger.memory(), address="g.hub")
         accounts = [
-            switch.add_account(f"account{i}", asset_code="USD", asset_scale=9) for i in range(ACCOUNTS)
+            switch.add_account(f"account{i}", asset_code="USD", asset_scale=9)
+            for i in range(ACCOUNTS)
         ]
         links = [switch.open_link(account) for account in accounts]
         for route in range(ROUTES):
             switch.set_route(destination(route), accounts[route % ACCOUNTS])
         condition = hashlib.sha256(PREIMAGE).digest()
+        routes = [(i * 23 * ACCOUNTS + i) % ROUTES for i in range(PACKETS)]
         packets = [
             bytes(
                 Prepare(
                     amount=source.randrange(1, 10**6),
                     expires_at=NOW_MS + 30_000,
                     execution_condition=condition,
-                    destination=f"{destination(route * 23 * ACCOUNTS % ROUTES + route % ACCOUNTS)}.x",
+                    destination=f"{destination(route)}.x",
                     data=source.randbytes(200),
                 )
             )
-            for route in range(PACKETS)
+            for route in routes
         ]
         return cls(switch, links, packets)

@@ -1,18 +1,19 @@
 """One exchange through an embedded switch: a Prepare in, forwarded, its Fulfill in, relayed.
 
-Timed is what docs/performance calls the exchange: `receive` and `process` both ways; `take` is apart.
-The reference in the same run is one `hashlib.sha256(32 bytes).digest()`; `extra_info` and the closing
-table give the exchange as a multiple of it.
+Timed is `receive` and `process` both ways; `take` is apart. The reference in the same run is one
+`hashlib.sha256(32 bytes).digest()`: machines differ, the multiple less so.
 """
 
 import hashlib
 import random
 import time
-from collections.abc import Callable
 from statistics import median
 
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
 from bench.micro.subject import FULFILL, NOW_MS, PACKETS, PREIMAGE, Subject
+from fastilp import Link
 
 REFERENCE_CALLS = 20_000
 ROUNDS = 15
@@ -27,15 +28,18 @@ def reference_ns() -> float:
     return (time.perf_counter_ns() - start) / REFERENCE_CALLS
 
 
-def group(batch: list) -> list:
+Batch = list[tuple[Link, list[tuple[int, bytes]]]]
+
+
+def group(batch: list[tuple[Link, bytes]]) -> Batch:
     """What each link has in this batch, as the loop of a shell would hand it in."""
-    by_link: dict = {}
+    by_link: dict[Link, list[tuple[int, bytes]]] = {}
     for request_id, (link, packet) in enumerate(batch):
         by_link.setdefault(link, []).append((request_id, packet))
     return list(by_link.items())
 
 
-def exchange_all(subject: Subject, batches: list) -> tuple[float, float]:
+def exchange_all(subject: Subject, batches: list[Batch]) -> tuple[float, float]:
     """ns per exchange, and ns per exchange of `take`."""
     clock = time.perf_counter_ns
     switch = subject.switch
@@ -63,7 +67,7 @@ def exchange_all(subject: Subject, batches: list) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("size", [1, 16, 256])
-def test_exchange(subject: Subject, benchmark: Callable, size: int) -> None:
+def test_exchange(subject: Subject, benchmark: BenchmarkFixture, size: int) -> None:
     batches = [group(batch) for batch in subject.batches(size, random.Random(size))]
     before = subject.switch.statuses()["fulfilled"]
     figures = []
