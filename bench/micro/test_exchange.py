@@ -75,7 +75,7 @@ def test_exchange(subject: Subject, benchmark: BenchmarkFixture, size: int) -> N
     def measured() -> None:
         figures.append((*exchange_all(subject, batches), reference_ns()))
 
-    benchmark.pedantic(measured, rounds=ROUNDS, warmup_rounds=1)
+    benchmark.pedantic(measured, rounds=ROUNDS, warmup_rounds=1)  # type: ignore[no-untyped-call]
     exchange, taking, reference = (median(column) for column in zip(*figures, strict=True))
     ratio = median(spent / once for spent, _, once in figures)
     benchmark.extra_info.update(
