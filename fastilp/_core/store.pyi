@@ -47,7 +47,8 @@ class Store:
     def asleep(self, ticket: int) -> None:
         """Make `fileno()` readable at the next commit, or now if `ticket` is committed."""
     def awake(self) -> None:
-        """Take that back, and empty `fileno()`."""
+        """Take that back, and empty `fileno()`. A wake-up that is being written at this moment may
+        still land; the next call takes it out."""
     def fileno(self) -> int:
         """An eventfd, readable after a commit that the loop waited for (see asleep)."""
     def wait(self, ticket: int, timeout: float = 30.0) -> bool:

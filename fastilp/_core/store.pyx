@@ -12,6 +12,7 @@ import warnings
 import weakref
 
 cimport cython
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stddef cimport size_t
 from libc.stdlib cimport free, malloc
@@ -482,10 +483,17 @@ cdef class Store:
         return _engine(self).eventfd
 
     def wait(self, uint64_t ticket, double timeout=30.0):
-        cdef int done
-        with nogil:
-            done = store_wait(_engine(self), ticket, timeout if timeout > 0 else 0)
-        return done != 0
+        cdef double left = timeout, slice
+        cdef int done = 0
+        # In slices, so that Ctrl-C is noticed.
+        while True:
+            slice = min(max(left, 0.0), 0.25)
+            with nogil:
+                done = store_wait(_engine(self), ticket, slice)
+            left -= slice
+            if done or left <= 0.0 or self.health() == STORE_CLOSED:
+                return done != 0
+            PyErr_CheckSignals()
 
     # --- Reading ---------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-/* The LMDB environment: opening and checking it, room in its map and in its file, and reopening it.
+/* The LMDB environment: opening and checking it, room in its map and in its file, reopening it.
  * Resizing and reopening take `env_lock` exclusively; whoever reads takes it shared. */
 
 #define _GNU_SOURCE
@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 static void cond_init(pthread_cond_t *cond)
@@ -21,6 +22,31 @@ static void cond_init(pthread_cond_t *cond)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(cond, &attributes);
     pthread_condattr_destroy(&attributes);
+}
+
+/* Writers first: readers in a tight loop must not keep the map from growing. */
+static void env_lock_init(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t attributes;
+
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(lock, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+}
+
+/* A copy takes long and does not hold the lock, or it would hold up everybody behind a writer
+ * that waits. */
+static void lock_for_change(StoreState *s)
+{
+    struct timespec pause = {0, 1000000};
+
+    pthread_rwlock_wrlock(&s->env_lock);
+    while (__atomic_load_n(&s->copying, __ATOMIC_ACQUIRE)) {
+        pthread_rwlock_unlock(&s->env_lock);
+        nanosleep(&pause, NULL);
+        pthread_rwlock_wrlock(&s->env_lock);
+    }
 }
 
 StoreState *store_new(const char *path, int sync, int read_only, uint64_t map_size,
@@ -40,21 +66,25 @@ StoreState *store_new(const char *path, int sync, int read_only, uint64_t map_si
     s->sync = sync;
     s->read_only = read_only;
     s->stopping = read_only;    /* nothing may be submitted */
-    s->map_size_min = map_size < STORE_MAP_SIZE_MIN ? STORE_MAP_SIZE_MIN : map_size;
+    s->map_size_min = (map_size + STORE_MAP_SIZE_STEP - 1) / STORE_MAP_SIZE_STEP
+        * STORE_MAP_SIZE_STEP;
     s->preallocate = preallocate;
     s->gathering = &s->batches[0];
     s->committing = &s->batches[1];
     s->epoch = 1;
     s->gathering->epoch = 1;
     pthread_mutex_init(&s->mutex, NULL);
-    pthread_rwlock_init(&s->env_lock, NULL);
+    env_lock_init(&s->env_lock);
     cond_init(&s->work);
     cond_init(&s->committed_changed);
     return s;
 }
 
+/* A forked child leaks it: the writer may have been in the middle of anything here. */
 void store_free(StoreState *s)
 {
+    if (s->poisoned)
+        return;
     for (int i = 0; i < 2; i++) {
         free(s->batches[i].rows);
         free(s->batches[i].indexes);
@@ -98,7 +128,7 @@ static int env_open(StoreState *s)
 
 void store_env_close(StoreState *s)
 {
-    pthread_rwlock_wrlock(&s->env_lock);
+    lock_for_change(s);
     if (s->env)
         mdb_env_close(s->env);
     s->env = NULL;
@@ -268,6 +298,8 @@ int store_open(StoreState *s)
         return rc;
     }
     store_measure(s);
+    if (!s->read_only)
+        store_preallocate(s);
     return 0;
 }
 
@@ -276,7 +308,7 @@ int store_reopen(StoreState *s)
 {
     int rc;
 
-    pthread_rwlock_wrlock(&s->env_lock);
+    lock_for_change(s);
     if (s->env)
         mdb_env_close(s->env);
     s->env = NULL;
@@ -336,7 +368,7 @@ int store_grow(StoreState *s)
     uint64_t size = STORE_GET(s->stats.map_size) * 2;
     int rc;
 
-    pthread_rwlock_wrlock(&s->env_lock);
+    lock_for_change(s);
     rc = mdb_env_set_mapsize(s->env, size);
     pthread_rwlock_unlock(&s->env_lock);
     if (rc)
@@ -403,7 +435,7 @@ static int follow_size(StoreState *s)
 {
     int rc;
 
-    pthread_rwlock_wrlock(&s->env_lock);
+    lock_for_change(s);
     rc = s->env ? mdb_env_set_mapsize(s->env, 0) : STORE_ERROR_CLOSED;
     pthread_rwlock_unlock(&s->env_lock);
     return rc;
@@ -436,12 +468,18 @@ void store_read_end(StoreState *s, MDB_txn *txn)
 
 int store_backup(StoreState *s, const char *path)
 {
+    MDB_env *env;
     int rc;
 
     if (__atomic_load_n(&s->closed, __ATOMIC_ACQUIRE))
         return STORE_ERROR_CLOSED;
     pthread_rwlock_rdlock(&s->env_lock);
-    rc = s->env ? mdb_env_copy2(s->env, path, MDB_CP_COMPACT) : STORE_ERROR_CLOSED;
+    env = s->env;
+    __atomic_add_fetch(&s->copying, env != NULL, __ATOMIC_ACQ_REL);
     pthread_rwlock_unlock(&s->env_lock);
+    if (env == NULL)
+        return STORE_ERROR_CLOSED;
+    rc = mdb_env_copy2(env, path, MDB_CP_COMPACT);
+    __atomic_sub_fetch(&s->copying, 1, __ATOMIC_ACQ_REL);
     return rc;
 }

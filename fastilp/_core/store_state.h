@@ -51,7 +51,8 @@ enum {
     STORE_TICK_MS = 1000,
     /* LMDB's table of readers is swept of dead processes this often. */
     STORE_READER_CHECK_MS = 60000,
-    STORE_MAP_SIZE_MIN = 64 * 1024,
+    /* The map's size is a multiple of this: whole pages on every architecture. */
+    STORE_MAP_SIZE_STEP = 64 * 1024,
 };
 
 #define STORE_CONTROL_DELETED UINT32_MAX
@@ -108,6 +109,7 @@ struct StoreState {
     MDB_env *env;
     MDB_dbi meta, journal, rows, records;
     pthread_rwlock_t env_lock;
+    int copying;                /* backups under way; only through __atomic */
     uint64_t page_size;
     uint64_t file_reserved;     /* the file's blocks are ours up to here */
 
@@ -155,6 +157,7 @@ struct StoreState {
     uint64_t next_tick_ms, next_reader_check_ms, fold_pause_until_ms;
     int unsynced;
     int gave_up;
+    int poisoned;               /* inherited through a fork */
     int eventfd;
     int thread_started;
     pthread_t thread;

@@ -84,4 +84,3 @@ cdef extern from "store_state.h" nogil:
     int store_record_read(const MDB_val* value, StoreRecord* record, uint32_t* found_format)
     int store_control_next(const uint8_t** at, const uint8_t* end, StoreControl* control)
     void store_number_put(uint8_t* at, uint64_t number, int size)
-

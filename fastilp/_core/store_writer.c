@@ -280,7 +280,6 @@ static void *writer(void *argument)
     StoreState *s = argument;
     Turn turn;
 
-    store_preallocate(s);
     do {
         pthread_mutex_lock(&s->mutex);
         turn = next_turn(s);
@@ -345,6 +344,7 @@ int store_stop(StoreState *s)
 void store_poison(StoreState *s)
 {
     __atomic_store_n(&s->closed, 1, __ATOMIC_SEQ_CST);
+    s->poisoned = 1;
     s->thread_started = 0;
     s->env = NULL;
 }
