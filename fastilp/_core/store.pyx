@@ -106,7 +106,7 @@ cdef object _failure(store, int rc, str doing):
     if rc == STORE_ERROR_GAVE_UP:
         return StorageError(
             f"{where}: closed although commits fail; what was submitted after ticket "
-            f"{store.committed()} is lost")
+            f"{store.committed_ticket} is lost")
     return StorageError(f"{where}: cannot {doing}: {_reason(rc)}")
 
 

@@ -1,0 +1,262 @@
+"""Disks that stall, fail and fill up: nothing that was submitted is lost, nothing blocks, and it
+recovers by itself.
+
+The faulty disk is `stall.c`, preloaded into a process that serves a store; the full one is a small
+tmpfs.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastilp._core.store import Store
+from tests.storage.reader import read
+from tests.storage.rows import CHECKOUT, account_id, by_id, command, environment, pack, unpack
+
+ACCOUNTS = list(range(20))
+
+
+class Server:
+    """A store in another process, on a disk that can be told to misbehave."""
+
+    def __init__(self, path: Path, flags: Path, shim: Path, durability: str) -> None:
+        self.path, self.flags, self.ticket = path, flags, 0
+        self.process = subprocess.Popen(
+            command("serve_store.py", path, durability), stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True,
+            env=environment(LD_PRELOAD=preload(shim), FASTILP_TEST_DISK=str(flags)),
+        )  # fmt: skip
+        self.answer()
+
+    def answer(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def ask(self, do: str, **more: object) -> Any:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"do": do, **more}) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def write(self, count: int = 1) -> int:
+        for _ in range(count):
+            self.ticket += 1
+            self.ask("write", ticket=self.ticket, accounts=ACCOUNTS)
+        return self.ticket
+
+    def committed(self) -> None:
+        assert self.ask("wait", ticket=self.ticket) is True
+
+    def disk(self, fault: str, on: bool) -> None:
+        if on:
+            (self.flags / fault).touch()
+        else:
+            (self.flags / fault).unlink()
+
+    def until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        while True:
+            stats: dict[str, Any] = self.ask("stats")
+            if holds(stats):
+                return stats
+            time.sleep(0.01)
+
+    def expect(self, ticket: int) -> None:
+        """Every account and the record stand at `ticket`."""
+        debits = [[account_id(index).hex(), ticket] for index in ACCOUNTS]
+        assert self.ask("read") == {"debits": debits, "ticket": str(ticket)}
+
+    def end(self) -> None:
+        self.process.communicate(timeout=60)
+
+
+def preload(shim: Path) -> str:
+    """Beside what is preloaded already: a sanitizer's runtime has to come first."""
+    return " ".join(filter(None, [os.environ.get("LD_PRELOAD", ""), str(shim)]))
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    library = tmp_path_factory.mktemp("shim") / "stall.so"
+    source = CHECKOUT / "tests" / "storage" / "stall.c"
+    subprocess.run(
+        ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True
+    )
+    return library
+
+
+@pytest.fixture
+def server(tmp_path: Path, shim: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    flags = tmp_path / "flags"
+    flags.mkdir()
+    server = Server(tmp_path / "data", flags, shim, getattr(request, "param", "commit"))
+    yield server
+    for fault in list(flags.iterdir()):
+        fault.unlink()
+    server.end()
+
+
+def test_a_stalled_disk_blocks_nobody(server: Server, soak: bool) -> None:
+    before = server.write(10)
+    server.committed()
+    server.disk("stall", True)
+    server.write()
+    end = time.monotonic() + (5 if soak else 1)
+    while time.monotonic() < end:
+        server.write(10)  # each answer is proof that submitting did not wait
+    stats = server.ask("stats")
+    assert stats["committed"] in (before, before + 1), "what was under way may have got through"
+    assert stats["health"] == "healthy", "a slow disk is seen in the tickets, not in the health"
+    server.disk("stall", False)
+    server.committed()
+    server.expect(server.ticket)
+    after = server.ask("stats")
+    assert after["commits"] <= stats["commits"] + 3, "what gathered meanwhile is one record"
+    assert after["slowest_commit_us"] >= 900_000
+    assert server.ask("close") is None
+    assert read(server.path).meta["clean"] == b"\1"
+
+
+@pytest.mark.parametrize("fault", ["sync-eio", "write-enospc", "write-eio", "meta-eio"])
+def test_a_failing_commit_is_kept_and_tried_again(server: Server, fault: str) -> None:
+    kept = server.write(10)
+    server.committed()
+    server.disk(fault, True)
+    server.write(10)
+    stats = server.until(lambda stats: stats["failures"] >= 3)
+    assert stats["health"] == "failing"
+    assert stats["committed"] == kept
+    server.write(10)
+    server.disk(fault, False)
+    server.committed()
+    stats = server.until(lambda stats: stats["health"] == "healthy")
+    assert (stats["reopens"] > 0) == (fault == "meta-eio"), "a panic is mended by reopening"
+    server.expect(server.ticket)
+    assert server.ask("close") is None
+    store = Store(str(server.path), read_only=True)
+    assert by_id(store.rows()) == {
+        account_id(index): pack(index, debits_posted=server.ticket) for index in ACCOUNTS
+    }
+    store.close()
+
+
+def test_failures_while_folding_lose_nothing(server: Server) -> None:
+    """The disk fails in turns while commits and folds alternate."""
+    for fault in ["meta-eio", "write-eio", "sync-eio", "meta-eio", "write-enospc"] * 2:
+        server.write(5)
+        server.committed()
+        server.disk(fault, True)
+        failures = server.ask("stats")["failures"]
+        server.until(lambda stats, failures=failures: stats["failures"] > failures)  # type: ignore[misc]
+        server.disk(fault, False)
+    server.committed()
+    server.until(lambda stats: stats["health"] == "healthy" and stats["journal_records"] == 0)
+    server.expect(server.ticket)
+    assert server.ask("close") is None
+    seen = read(server.path)
+    assert seen.tickets == []
+    assert {unpack(row)["debits_posted"] for row in seen.rows.values()} == {server.ticket}
+    assert seen.records == {b"ticket": b"%d" % server.ticket}
+
+
+def test_closing_on_a_disk_that_fails_says_what_is_lost(server: Server) -> None:
+    kept = server.write(3)
+    server.committed()
+    server.disk("write-eio", True)
+    server.write()
+    assert f"what was submitted after ticket {kept} is lost" in server.ask("close")
+    assert server.ask("stats")["health"] == "closed"
+
+
+@pytest.mark.parametrize("server", ["process"], indirect=True)
+def test_durability_process_commits_without_syncing(server: Server) -> None:
+    server.disk("stall", True)
+    server.write()
+    server.committed()
+    server.disk("stall", False)
+    server.disk("sync-eio", True)
+    server.write()
+    server.committed()
+    server.until(lambda stats: stats["health"] == "failing")
+    server.disk("sync-eio", False)
+    server.until(lambda stats: stats["health"] == "healthy")
+    server.process.kill()
+    server.process.wait()
+    seen = read(server.path)
+    assert seen.records == {b"ticket": b"%d" % server.ticket}, "kill -9 takes nothing"
+
+
+def test_no_room_to_preallocate_is_noticed_before_a_commit_fails(server: Server) -> None:
+    server.disk("full", True)
+    server.write()
+    for _ in range(300):
+        server.ask("write", ticket=server.ticket + 1, accounts=list(range(2000)))
+        server.ticket += 1
+        server.committed()
+        if server.ask("stats")["health"] == "no_space":
+            break
+    stats = server.ask("stats")
+    assert (stats["health"], stats["failures"]) == ("no_space", 0)
+    server.write()
+    server.committed()
+    server.disk("full", False)
+    stats = server.until(lambda stats: stats["health"] == "healthy")
+    assert stats["room_size"] >= 1 << 20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command")
+    if mounted.returncode != 0:
+        pytest.skip(f"a small disk needs the right to mount: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+
+
+def test_a_full_disk(small_disk: Path) -> None:
+    """First the room ahead cannot be had, later commits fail; free space mends both."""
+    store = Store(str(small_disk / "data"), map_size=1 << 20, preallocate=1 << 20)
+    fill(small_disk / "filler")
+    ticket, seen = 0, {"healthy"}
+    committed_in = {}
+    while "failing" not in seen:
+        ticket += 1
+        store.write(ticket, [(i, pack(i, debits_posted=ticket)) for i in range(ticket * 50)])
+        while store.committed_ticket < ticket and store.stats()["health"] != "failing":
+            time.sleep(0.001)
+        health = str(store.stats()["health"])
+        seen.add(health)
+        committed_in[health] = store.committed_ticket
+    assert seen == {"healthy", "no_space", "failing"}
+    assert committed_in["no_space"] > committed_in["healthy"], "commits go on in the room"
+    store.write(ticket + 1, puts=[(b"late", b"1")])
+    assert store.wait(ticket + 1, timeout=0.05) is False
+    (small_disk / "filler").unlink()
+    assert store.wait(ticket + 1)
+    while store.stats()["health"] != "healthy":
+        time.sleep(0.01)
+    assert len(store.rows()) == ticket * 50
+    assert {unpack(row)["debits_posted"] for row in store.rows()} == {ticket}
+    store.close()
+    seen_rows = read(small_disk / "data")
+    assert len(seen_rows.rows) == ticket * 50 and seen_rows.records == {b"late": b"1"}
