@@ -30,7 +30,7 @@ from fastilp._core.store_state cimport (
     store_declare_asleep, store_declare_awake, store_folded, store_free, store_health,
     store_new, store_number_put, store_open, store_poison, store_queue_submit,
     store_queue_submit_records, store_read_begin, store_read_end, store_record_read,
-    store_start, store_stop, store_wait,
+    store_start, store_stats_copy, store_stop, store_wait,
 )
 
 from fastilp._core.directory import lock_directory, make_directory, make_empty_directory, sync_copy
@@ -548,7 +548,8 @@ cdef class Store:
     # --- The whole -------------------------------------------------------------------------------
 
     def stats(self):
-        cdef StoreStats stats = _engine(self).stats
+        cdef StoreStats stats
+        store_stats_copy(_engine(self), &stats)
         return {
             "health": _HEALTH_NAMES[store_health(_engine(self))],
             "commits": stats.commits, "rows": stats.rows, "controls": stats.controls,

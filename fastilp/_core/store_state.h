@@ -246,6 +246,7 @@ int store_replay(StoreState *s);
 int store_start(StoreState *s);
 int store_stop(StoreState *s);
 void store_poison(StoreState *s);
+void store_stats_copy(const StoreState *s, StoreStats *copy);
 int store_ask_room(StoreState *s);
 
 #define STORE_ADD(field, amount) __atomic_add_fetch(&(field), (amount), __ATOMIC_RELAXED)

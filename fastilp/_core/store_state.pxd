@@ -56,7 +56,6 @@ cdef extern from "store_state.h" nogil:
         int was_clean
         int read_only
         int eventfd
-        StoreStats stats
 
     Engine* store_new(
         const char* path, int sync, int read_only, uint64_t map_size, uint64_t preallocate)
@@ -65,6 +64,7 @@ cdef extern from "store_state.h" nogil:
     int store_stop(Engine* s)
     void store_poison(Engine* s)
     void store_free(Engine* s)
+    void store_stats_copy(const Engine* s, StoreStats* copy)
     int store_backup(Engine* s, const char* path)
     int store_ask_room(Engine* s)
     int store_read_begin(Engine* s, MDB_txn** txn)

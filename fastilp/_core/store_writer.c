@@ -348,3 +348,12 @@ void store_poison(StoreState *s)
     s->thread_started = 0;
     s->env = NULL;
 }
+
+void store_stats_copy(const StoreState *s, StoreStats *copy)
+{
+    const uint64_t *from = (const uint64_t *)&s->stats;
+    uint64_t *to = (uint64_t *)copy;
+
+    for (size_t i = 0; i < sizeof *copy / sizeof *to; i++)
+        to[i] = STORE_GET(from[i]);
+}

@@ -1,4 +1,4 @@
-"""`kill -9` of a process that submits: what it knew to be committed is there, whole, and adds up."""
+"""`kill -9` of a process that submits: what it knew to be committed is there and adds up."""
 
 import random
 import signal

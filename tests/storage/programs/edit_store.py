@@ -1,5 +1,5 @@
-"""Puts one raw value into a store's database with py-lmdb: edit_store.py PATH DATABASE KEY VALUE, the
-last two in hex."""
+"""Puts one raw value into a store's database with py-lmdb: edit_store.py PATH DATABASE KEY
+VALUE, the last two in hex."""
 
 import sys
 

@@ -1,7 +1,7 @@
 """Submits transfers until it is killed, and prints each ticket that it knows to be committed.
 
-submit.py PATH SEED ACCOUNTS START: START is the ticket of the state that the directory holds. Tickets
-of a run count from 1; the record `ticket` holds the number of steps since the seed.
+submit.py PATH SEED ACCOUNTS START: START is the ticket of the state that the directory holds.
+Tickets of a run count from 1; the record `ticket` holds the number of steps since the seed.
 """
 
 import random
