@@ -178,8 +178,11 @@ def test_the_map_grows_while_running(path: str) -> None:
     store = Store(path, map_size=1, preallocate=0)
     assert int(store.stats()["map_size"]) == 64 * 1024
     for ticket in range(1, 40):
-        store.write(ticket, [(i, pack(i, debits_posted=ticket)) for i in range(400)],
-                    [(b"%d" % ticket, bytes(20_000))])
+        store.write(
+            ticket,
+            [(i, pack(i, debits_posted=ticket)) for i in range(400)],
+            [(b"%d" % ticket, bytes(20_000))],
+        )
         assert store.wait(ticket)
     stats = store.stats()
     assert int(stats["grows"]) >= 5 and int(stats["map_size"]) > int(stats["used_size"])
@@ -325,8 +328,11 @@ def test_backup_while_writing_is_one_state(path: str, tmp_path: Path) -> None:
         ticket = 0
         while not done.is_set():
             ticket += 1
-            store.write(ticket, [(i, pack(i, debits_pending=ticket)) for i in range(500)],
-                        [(b"ticket", b"%d" % ticket)])
+            store.write(
+                ticket,
+                [(i, pack(i, debits_pending=ticket)) for i in range(500)],
+                [(b"ticket", b"%d" % ticket)],
+            )
             store.wait(ticket)
 
     thread = threading.Thread(target=write)

@@ -63,9 +63,7 @@ class Books:
         return [(index, self.row(index)) for index in sorted(touched)]
 
     def row(self, index: int) -> bytes:
-        return pack(
-            index, debits_posted=self.debits[index], credits_posted=self.credits[index]
-        )
+        return pack(index, debits_posted=self.debits[index], credits_posted=self.credits[index])
 
     def rows(self) -> dict[bytes, bytes]:
         """Of every account that was ever touched."""

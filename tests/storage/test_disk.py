@@ -66,6 +66,10 @@ class Server:
                 return stats
             time.sleep(0.01)
 
+    def failed_again(self) -> None:
+        before = self.ask("stats")["failures"]
+        self.until(lambda stats: bool(stats["failures"] > before))
+
     def expect(self, ticket: int) -> None:
         """Every account and the record stand at `ticket`."""
         debits = [[account_id(index).hex(), ticket] for index in ACCOUNTS]
@@ -151,8 +155,7 @@ def test_failures_while_folding_lose_nothing(server: Server) -> None:
         server.write(5)
         server.committed()
         server.disk(fault, True)
-        failures = server.ask("stats")["failures"]
-        server.until(lambda stats, failures=failures: stats["failures"] > failures)  # type: ignore[misc]
+        server.failed_again()
         server.disk(fault, False)
     server.committed()
     server.until(lambda stats: stats["health"] == "healthy" and stats["journal_records"] == 0)
