@@ -4,17 +4,13 @@ The one read that no packet needs, the variable-length integer, goes through a m
 compiled here, as a user of the shipped .pxd would.
 """
 
-import importlib.util
-import os
-import subprocess
-import sys
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastilp._core.packet import Fulfill, Prepare, decode
 from fastilp.errors import DecodeError
+from tests.probe import compiled
 from tests.vectors import load
 
 DATA_SIZE_MAX = 32_768
@@ -29,11 +25,6 @@ def read(bytes octets):
     oer_init(&cursor, <const uint8_t*>octets, len(octets))
     result = oer_read_var_uint(&cursor, &value)
     return result, value, cursor.left, bool(cursor.canonical)
-"""
-SETUP = """
-from Cython.Build import cythonize
-from setuptools import setup
-setup(ext_modules=cythonize("var_uint.pyx", include_path=["{checkout}"], language_level=3))
 """
 LENGTHS = load("oer_lengths")
 VALUES = load("oer_values")
@@ -156,25 +147,9 @@ def test_canonical_lengths(size):
 
 
 @pytest.fixture(scope="module")
-def read_var_uint(tmp_path_factory, checkout):
+def read_var_uint(tmp_path_factory):
     """bytes -> (result, value, bytes left, canonical)"""
-    folder = tmp_path_factory.mktemp("var_uint")
-    (folder / "var_uint.pyx").write_text(PROGRAM)
-    (folder / "setup.py").write_text(SETUP.format(checkout=checkout))
-    subprocess.run(
-        [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"],
-        cwd=folder,
-        env=os.environ | {"CFLAGS": "-O0"},
-        check=True,
-        capture_output=True,
-        timeout=240,
-    )
-    [library] = folder.glob("*.so")
-    spec = importlib.util.spec_from_file_location("var_uint", library)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.read
+    return compiled(PROGRAM, tmp_path_factory.mktemp("var_uint")).read
 
 
 OK, TRUNCATED, MALFORMED = 0, 1, 2
