@@ -1,8 +1,8 @@
 """Who is it? Tokens of peers, and what each of them opens. Imports the errors only.
 
-A token is looked up by its digest under a key that this process drew at random, and then compared in constant
-time: neither the time of a lookup nor anything kept in memory tells how near a guess was. Control writes a
-table, the listeners read it, so a change is in force for the next request.
+A token is looked up by its digest under a key that this process drew at random, and then compared
+in constant time: neither the time of a lookup nor anything kept in memory tells how near a guess
+was. Control writes a table, the listeners read it, so a change is in force for the next request.
 """
 
 import hashlib
@@ -17,21 +17,26 @@ Port = TypeVar("Port")
 
 
 class TokenTable(Generic[Port]):
-    """The incoming tokens of one kind of link. One token per username; two usernames may share a token, and
-    then the token alone names nobody."""
+    """The incoming tokens of one kind of link. One token per username; two usernames may share a
+    token, and then the token alone names nobody."""
 
     def __init__(self) -> None:
+        self.version = 0
+        """Another number after each change: whoever remembers an answer must forget it then."""
         self._key = secrets.token_bytes(32)
         self._by_username: dict[str, tuple[bytes, Port]] = {}
         self._by_token: dict[bytes, set[str]] = {}
-        # Compared against when the username is unknown, so that this takes as long as a wrong token.
+        # Compared against when the username is unknown, so that this takes as long as a wrong
+        # token.
         self._nobody = secrets.token_bytes(32)
 
     def put(self, username: str, token: str, port: Port) -> None:
-        """Set the username's token and port; an earlier token of this username is void from now on."""
+        """Set the username's token and port; an earlier token of this username is void from now
+        on."""
         if not token:
             raise UsageError("an incoming token must not be empty")
         self.remove(username)
+        self.version += 1
         digest = self._digest(token)
         self._by_username[username] = (digest, port)
         self._by_token.setdefault(digest, set()).add(username)
@@ -41,6 +46,7 @@ class TokenTable(Generic[Port]):
         entry = self._by_username.pop(username, None)
         if entry is None:
             return
+        self.version += 1
         usernames = self._by_token[entry[0]]
         usernames.discard(username)
         if not usernames:
@@ -65,8 +71,8 @@ class TokenTable(Generic[Port]):
         return len(self._by_username)
 
     def _digest(self, token: str) -> bytes:
-        # surrogateescape: a header may hold any bytes; they are nobody's token, not an error.
-        raw = token.encode("utf-8", "surrogateescape")
+        # A header may hold any bytes: then they are nobody's token, not an error.
+        raw = token.encode("utf-8", "surrogatepass")
         return hmac.digest(self._key, raw, hashlib.sha256)
 
 

@@ -1,4 +1,5 @@
-"""BTP 2.0, the dialling side: keeps one connection up to a peer's URL. Imports _core and transports only.
+"""BTP 2.0, the dialling side: keeps one connection up to a peer's URL. Imports _core and transports
+only.
 
 dialler = BtpDialler(port, "btp+wss://:secret@b.example/accounts/a/ilp/btp")
 dialler.start()
@@ -6,18 +7,117 @@ dialler.start()
 await dialler.close()
 """
 
+import asyncio
+import logging
+import random
+import secrets
 import ssl
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from fastilp.transports.btp import BtpPort
+from picows import WSTransport, ws_connect
+
+from fastilp._core import codec_btp
+from fastilp._core.codec_btp import Entry, Message
+from fastilp.errors import DecodeError, UsageError
+from fastilp.transports.btp import ERROR, MESSAGE, RESPONSE, BtpLimits, BtpPort, BtpSession
+
+_log = logging.getLogger("fastilp.btp")
+
+_CONNECT_SECONDS = 10.0
+_BACK_OFF_MIN_SECONDS = 0.1
+_BACK_OFF_MAX_SECONDS = 30.0
+# A connection that lasted this long was a good one: the next outage starts from the shortest wait.
+_GOOD_SECONDS = 10.0
+_SCHEMES = {"btp+ws": "ws", "btp+wss": "wss", "ws": "ws", "wss": "wss"}
+
+
+def parse_btp_url(url: str, token: str | None) -> tuple[str, str, str]:
+    """WebSocket URL without credentials, username and token. Raises UsageError."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"BTP URL {url!r}: {error}") from error
+    if parts.scheme not in _SCHEMES or not parts.hostname:
+        raise UsageError(
+            f"BTP URL {url!r} is not btp+ws://[user]:[token]@host[:port]/path, nor btp+wss://"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    netloc = host if port is None else f"{host}:{port}"
+    plain = urlunsplit((_SCHEMES[parts.scheme], netloc, parts.path or "/", parts.query, ""))
+    if token is None:
+        token = unquote(parts.password or "")
+    return plain, unquote(parts.username or ""), token
+
+
+class BtpClientSession(BtpSession):
+    """Sends the token and waits until the peer took it."""
+
+    def __init__(self, port: BtpPort, username: str, token: str, limits: BtpLimits) -> None:
+        super().__init__(port.pump, limits, masked=True)
+        self.ready: asyncio.Future[bool] = self._loop.create_future()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.reason = ""
+        """Why the peer did not take us."""
+        self._dialled = port
+        self._username = username
+        self._token = token
+        self._auth_id = secrets.randbits(32)
+        self._early: list[bytes] = []
+
+    def hello_opened(self) -> None:
+        entries = [Entry("auth", 0, b"")]
+        if self._username:
+            entries.append(Entry("auth_username", 1, self._username.encode()))
+        entries.append(Entry("auth_token", 1, self._token.encode()))
+        self.send(MESSAGE, self._auth_id, entries)
+
+    def hello_message(self, payload: bytes) -> None:
+        try:
+            message = codec_btp.decode(payload)
+        except DecodeError:
+            return
+        if message.request_id != self._auth_id or message.type not in (RESPONSE, ERROR):
+            self._hello_early(payload)
+        elif message.type == ERROR:
+            text = message.data.decode("utf-8", "replace")[:200]
+            self.reason = f"peer refused: {message.code} {message.name} {text}"
+            self.close("refused")
+        else:
+            self._open()
+
+    def hello_again(self, message: Message) -> None:
+        """We are the ones who authenticate: a server has nothing to prove to us."""
+        self.send(RESPONSE, message.request_id, [])
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        super().on_ws_disconnected(transport)
+        if not self.ready.done():
+            self.ready.set_result(False)
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def _hello_early(self, payload: bytes) -> None:
+        """Packets that overtook the Response; they count once we know that the peer took our
+        token."""
+        self._early.append(payload)
+        if len(self._early) > self._limits.early_messages_max:
+            self.reason = "peer sent packets and no Response to auth"
+            self.close(self.reason)
+
+    def _open(self) -> None:
+        self.bind(self._dialled)
+        if not self.ready.done():
+            self.ready.set_result(True)
+        early, self._early = self._early, []
+        for payload in early:
+            self._receive(payload)
 
 
 class BtpDialler:
-    """Dials, authenticates, reconnects with exponential back-off (100 ms to 30 s, with jitter, reset after 10 s up).
-    URLs: `btp+ws(s)://[user]:[token]@host[:port]/path`, `ws(s)://...`; a token given apart wins. Raises UsageError for
-    anything else."""
-
-    last_error: str
-    """Why the last attempt failed; empty while up."""
+    """Dials, authenticates, and dials again with exponential back-off (100 ms to 30 s, with jitter,
+    reset after 10 s up). URLs: `btp+ws(s)://[user]:[token]@host[:port]/path` or `ws(s)://...`; a
+    token given apart wins. Raises UsageError for anything else."""
 
     def __init__(
         self,
@@ -25,10 +125,71 @@ class BtpDialler:
         url: str,
         token: str | None = None,
         *,
+        limits: BtpLimits | None = None,
         ssl_context: ssl.SSLContext | None = None,
-    ) -> None: ...
+    ) -> None:
+        self.last_error = ""
+        """Why the last attempt failed; empty while up."""
+        self.attempts = 0
+        self._port = port
+        self._url, self._username, self._token = parse_btp_url(url, token)
+        self._limits = limits or BtpLimits()
+        self._ssl_context = ssl_context
+        self._task: asyncio.Task[None] | None = None
+        self._session: BtpClientSession | None = None
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
         """Hang up and stay down; the port can be used again."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        session, self._session = self._session, None
+        if session is not None and session.opened and not session.closed:
+            session.close("the dialler is closed")
+            await session.ended
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        delay = _BACK_OFF_MIN_SECONDS
+        while True:
+            # The peer may have dialled us meanwhile: one connection is enough.
+            await self._port.down.wait()
+            up_since = None
+            try:
+                session = await self._connect()
+                self.last_error = ""
+                up_since = loop.time()
+                await session.ended
+                self.last_error = "connection lost"
+            except Exception as error:
+                self.last_error = str(error) or type(error).__name__
+                _log.info("dialling %s failed: %s", self._url, self.last_error)
+            if up_since is not None and loop.time() - up_since >= _GOOD_SECONDS:
+                delay = _BACK_OFF_MIN_SECONDS
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(delay * 2, _BACK_OFF_MAX_SECONDS)
+
+    async def _connect(self) -> BtpClientSession:
+        """One attempt: connected and authenticated, or an exception that says why not."""
+        self.attempts += 1
+        session = BtpClientSession(self._port, self._username, self._token, self._limits)
+        self._session = session
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await ws_connect(
+                lambda: session,
+                self._url,
+                ssl_context=self._ssl_context,
+                websocket_handshake_timeout=_CONNECT_SECONDS,
+                enable_auto_pong=False,
+                max_frame_size=self._limits.message_size_max,
+                max_redirects=0,
+                use_aiofastnet=False,
+            )
+        if not await session.ready:
+            raise ConnectionError(session.reason or "peer closed the connection during auth")
+        return session

@@ -1,81 +1,54 @@
-"""ILP-over-HTTP, the listening side, and the one port that HTTP and BTP share. Imports _core and transports only.
+"""ILP-over-HTTP, the listening side, and the one port that HTTP and BTP share. Imports _core and
+transports only.
 
-pump = Pump(switch, on_events)
-http_tokens: TokenTable[HttpPort] = TokenTable()
-btp_tokens: TokenTable[BtpPort] = TokenTable()
-listener = HttpListener(pump, http_tokens, btp_tokens, fallback=status_page)
-await listener.start("127.0.0.1", 7770)
-http_tokens.put("alice", "alice-password", HttpPort(switch.open_link(alice, name="http-in"), pump))
-...
-await listener.drain(5.0)
+    pump = Pump(switch, on_events)
+    http_tokens: TokenTable[HttpPort] = TokenTable()
+    btp_tokens: TokenTable[BtpPort] = TokenTable()
+    listener = HttpListener(pump, http_tokens, btp_tokens, fallback=status_page)
+    await listener.start("127.0.0.1", 7770)
+    port = HttpPort(switch.open_link(alice, name="http-in"), pump)
+    http_tokens.put("alice", "alice-password", port)
+    ...
+    listener.stop_accepting()
+    await listener.drain(5.0)
 """
 
+import asyncio
+import logging
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
-from fastilp._core.link import Link
-from fastilp.transports.auth import TokenTable
-from fastilp.transports.btp import BtpPort
+from fastilp.transports.auth import TokenTable, bearer_token
+from fastilp.transports.btp import BtpLimits, BtpPort, BtpSession
+from fastilp.transports.btp_server import BtpServerSession
+from fastilp.transports.http_connection import HttpConnection
+from fastilp.transports.http_messages import (
+    PACKET_CONTENT_TYPES,
+    Fallback,
+    HttpLimits,
+    HttpRequest,
+    HttpResponse,
+    media_type,
+    path_of,
+    problem,
+    username_in,
+)
+from fastilp.transports.http_port import HttpPort
 from fastilp.transports.pump import Pump
+from fastilp.transports.websocket import adopt_websocket
 
+_log = logging.getLogger("fastilp.http")
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """A request that is no ILP packet, for the listener's fallback."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    """Names in lower case; the values of a repeated header are joined by ", "."""
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
-    status: int
-    body: bytes = b""
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-Fallback = Callable[[HttpRequest], HttpResponse | None]
-"""Answers what is not ILP, at once; None = 404 (200 `OK` for GET /)."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpLimits:
-    header_size_max: int = 16_384
-    body_size_max: int = 65_535
-    """The largest packet of any link."""
-    requests_in_flight_max: int = 256
-    """Pipelined requests of one connection that wait for an answer; above it reading pauses."""
-    connections_max: int = 4_096
-    request_seconds: float = 10.0
-    """From a request's first byte to its last (slow loris)."""
-    idle_seconds: float = 120.0
-    """Keep-alive without a request."""
-    stall_seconds: float = 30.0
-    """A client that does not read what it asked for."""
-
-
-class HttpPort:
-    """The incoming side of one account: owner of its http-in message link. Put it into the token table."""
-
-    undeliverable: int
-    """Answers whose client had gone."""
-
-    def __init__(self, link: Link, pump: Pump) -> None: ...
-
-    def flush(self, link: Link) -> None:
-        """Called by the pump."""
-
-    def close(self) -> None:
-        """Answer what waits with 503 and close the link."""
+_ILP = "/ilp"
+_BTP = "/ilp/btp"
+_OK = HttpResponse(200, b"OK", "text/plain")
+_UNAUTHORIZED = problem(
+    401, "send `Authorization: Bearer <token>` with this account's token", WWW_Authenticate="Bearer"
+)
+_SWEEP_SECONDS = 1.0
 
 
 class HttpListener:
-    """One listening socket (or several) for ILP-over-HTTP, BTP by WebSocket upgrade, and the fallback."""
+    """One listening address for ILP-over-HTTP, BTP by WebSocket upgrade, and the fallback."""
 
     def __init__(
         self,
@@ -85,15 +58,139 @@ class HttpListener:
         *,
         fallback: Fallback | None = None,
         limits: HttpLimits | None = None,
+        btp_limits: BtpLimits | None = None,
         ssl_context: ssl.SSLContext | None = None,
-    ) -> None: ...
+    ) -> None:
+        self.pump = pump
+        self.limits = limits or HttpLimits()
+        self.port = 0
+        self.now = 0.0
+        """Loop time of the last sweep: exact enough for time-outs, and free."""
+        self._http_tokens = http_tokens
+        self._btp_tokens = btp_tokens
+        self._fallback = fallback
+        self._btp_limits = btp_limits or BtpLimits()
+        self._ssl_context = ssl_context
+        self._loop = asyncio.get_running_loop()
+        self._server: asyncio.Server | None = None
+        self._connections: set[HttpConnection] = set()
+        self._sessions: set[BtpSession] = set()
+        self._sweep_timer: asyncio.TimerHandle | None = None
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError. Port 0 picks a free one, see `port`."""
+        self._server = await self._loop.create_server(
+            lambda: HttpConnection(self), host, port, ssl=self._ssl_context, backlog=1_024
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._sweep()
 
-    port: int
+    def connection_count(self) -> int:
+        return len(self._connections) + len(self._sessions)
 
-    def connection_count(self) -> int: ...
+    def stop_accepting(self) -> None:
+        """No new connections; those that are open go on."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     async def drain(self, timeout_seconds: float) -> None:
-        """Stop accepting, close what is idle, wait for the answers of the rest, then close everything."""
+        """Stop accepting, take no more HTTP requests, wait for the answers of those that came, then
+        close every connection, BTP included. Stop the switch's Prepares first (`Switch.drain`)."""
+        self.stop_accepting()
+        deadline = self._loop.time() + timeout_seconds
+        for connection in list(self._connections):
+            connection.finish()
+        while self._connections and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        for connection in list(self._connections):
+            connection.abort()
+        for session in list(self._sessions):
+            session.close("the node is shutting down")
+        while self._sessions and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        for session in list(self._sessions):
+            session.abort()
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+            self._sweep_timer = None
+
+    # --- What connections ask -------------------------------------------------------------------
+
+    def opened(self, connection: HttpConnection) -> bool:
+        """False: there are too many."""
+        if self.connection_count() >= self.limits.connections_max:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def lost(self, connection: HttpConnection) -> None:
+        self._connections.discard(connection)
+
+    def version(self) -> int:
+        """Changes whenever a token does: what a connection remembers of its last request is void
+        then."""
+        return self._http_tokens.version
+
+    def route(
+        self, method: str, target: str, headers: dict[str, str]
+    ) -> HttpPort | HttpResponse | None:
+        """Where a request goes: to an account, or this answer at once, or None: to the fallback."""
+        path = path_of(target)
+        username = username_in(path, _ILP)
+        if username is None and path not in (_ILP, "/"):
+            return None
+        if method in ("GET", "HEAD"):
+            # plugin-http and interledger-relay ask this before they send packets.
+            return None if path == "/" else _OK
+        if method != "POST":
+            return problem(405, "packets come by POST", Allow="GET, HEAD, POST")
+        token = bearer_token(headers.get("authorization", ""))
+        port = None
+        if token and username is not None:
+            port = self._http_tokens.find(username, token)
+        elif token:
+            port = self._http_tokens.find_by_token(token)
+        if port is None:
+            return _UNAUTHORIZED
+        if media_type(headers.get("content-type", "")) not in PACKET_CONTENT_TYPES:
+            return problem(415, "the body must be a packet as application/octet-stream")
+        return port
+
+    def fall_back(self, request: HttpRequest) -> HttpResponse:
+        """What is not ILP."""
+        try:
+            response = self._fallback(request) if self._fallback is not None else None
+        except Exception:
+            _log.exception("fallback failed")
+            return problem(500, "an internal error; the log has it")
+        if response is not None:
+            return response
+        path = path_of(request.target)
+        if path == "/":
+            return _OK
+        if username_in(path, _BTP) is not None:
+            return problem(426, "this is a BTP address: connect by WebSocket", Upgrade="websocket")
+        return problem(404, f"there is nothing at {path[:200]}")
+
+    def upgrade(self, transport: asyncio.Transport, target: str, received: bytes) -> bool:
+        """Hand a WebSocket over to BTP; False if there is none at this path."""
+        path = path_of(target)
+        username = username_in(path, _BTP)
+        if username is None and path != "/":
+            return False
+        session = BtpServerSession(
+            self.pump, self._btp_tokens, username, self._btp_limits, self._sessions
+        )
+        adopt_websocket(transport, received, session, self._btp_limits.message_size_max)
+        return True
+
+    def _sweep(self) -> None:
+        """Close what has outlived its time."""
+        self.now = self._loop.time()
+        for connection in list(self._connections):
+            connection.sweep(self.now)
+        limits = self.limits
+        shortest = min(limits.request_seconds, limits.idle_seconds, limits.stall_seconds)
+        delay = min(_SWEEP_SECONDS, shortest / 2)
+        self._sweep_timer = self._loop.call_later(delay, self._sweep)

@@ -1,8 +1,10 @@
-"""The heart beat of a node: one call of `Switch.process` per turn of the event loop. Imports _core only.
+"""The heart beat of a node: one call of `Switch.process` per turn of the event loop. Imports _core
+only.
 
-Whatever arrived on all sockets since the last turn is one batch: shells feed links and call `wake()`, and the
-turn runs after the loop has served every ready socket. The pump then lets each link with something to send flush
-once, and comes back by itself at the switch's next deadline or when a commit has ended.
+Whatever arrived on all sockets since the last turn is one batch: shells feed links and call
+`wake()`, and the turn runs after the loop has served every ready socket. The pump then lets each
+link with something to send flush once, and comes back by itself at the switch's next deadline or
+when a commit has ended.
 """
 
 import asyncio
@@ -33,8 +35,9 @@ class Owner(Protocol):
 
 
 class Clock:
-    """Unix time that never jumps: the wall clock at the start plus the monotonic clock, slewed towards the
-    wall clock by at most 0.1 %, so that a step of the wall clock cannot expire everything in flight."""
+    """Unix time that never jumps: the wall clock at the start plus the monotonic clock, slewed
+    towards the wall clock by at most 0.1 %, so that a step of the wall clock cannot expire
+    everything in flight."""
 
     def __init__(
         self,
@@ -63,8 +66,8 @@ class Clock:
 
 
 class Pump:
-    """Drives one switch on the running event loop. `on_events` gets what `Switch.take_events` returned,
-    if anything, once per turn."""
+    """Drives one switch on the running event loop. `on_events` gets what `Switch.take_events`
+    returned, if anything, once per turn."""
 
     def __init__(
         self,
@@ -90,7 +93,8 @@ class Pump:
         return self.clock.now_ms()
 
     def wake(self) -> None:
-        """Something arrived: run a turn once the loop has served what is ready. Any number of calls, one turn."""
+        """Something arrived: run a turn once the loop has served what is ready. Any number of
+        calls, one turn."""
         if not self._scheduled and not self._closed:
             self._scheduled = True
             self._loop.call_soon(self._turn)
@@ -140,7 +144,8 @@ class Pump:
         deadline_ms = self.switch.next_deadline_ms()
         if deadline_ms is None:
             return
-        # A timer that is early finds nothing due and is set again; that is cheaper than one timer per turn.
+        # A timer that is early finds nothing due and is set again; that is cheaper than one timer
+        # per turn.
         if self._timer is not None and self._timer_ms <= deadline_ms:
             return
         if self._timer is not None:
