@@ -358,7 +358,11 @@ cdef class Ledger:
         elif account.mark_ticket <= self.committed():
             account.durable_posted = account.marked_posted
             account.marked_posted = account.credits_posted
-            account.mark_ticket = self.next_ticket()
+            # What the present batch changed gets the next ticket, the rest has one already: else an
+            # account whose Prepares are all refused would wait for a ticket that never comes.
+            account.mark_ticket = self.ticket + account.dirty
+            if account.mark_ticket <= self.committed():
+                account.durable_posted = account.marked_posted
         return counter_in_flight_holds(
             &account.credits_posted, &account.credits_pending, &account.durable_posted, amount,
             account.max_in_flight_amount,
@@ -425,6 +429,7 @@ cdef class Ledger:
         if self.store is not None and self.store.health() != STORE_HEALTHY:
             return False
         if committed == self.ticket:
+            self._progress = committed
             self._waiting_since_ms = -1
             return True
         if committed > self._progress:
@@ -465,8 +470,8 @@ cdef class Ledger:
             raise UsageError(f"a transact call takes at most {_TRANSACT_RECORDS_MAX} records")
         self._check_expected(expect)
         moves = [self._checked_move(*adjustment) for adjustment in adjustments]
-        for index, internal, amount, prepaid in moves:
-            self._move(index, internal, amount, prepaid)
+        for index, internal, amount, settles in moves:
+            self._move(index, internal, amount, settles)
         if self.store is None:
             if not self._dirty_count:
                 self.ticket += 1
@@ -494,17 +499,19 @@ cdef class Ledger:
             raise UsageError(f"amount {amount} is beyond 64 bits")
         cdef Account handle = self._handles[self._index[account_id]]
         internal = self._index[self.internal_id(handle.asset_code, handle.asset_scale, kind)]
-        prepaid = 0
-        if kind == "settlement" and amount > 0:
-            counters = self.counters(account_id)
-            unused = counters["prepaid_posted"] - counters["prepaid_pending"]
-            balance = (
-                counters["credits_posted"] - counters["debits_posted"] - counters["debits_pending"]
-            )
-            prepaid = max(0, amount + min(0, balance - unused))
-        return handle.index, internal, amount, prepaid
+        return handle.index, internal, amount, kind == "settlement"
 
-    def _move(self, index, internal, amount, prepaid):
+    def _prepaid_part(self, index, amount):
+        """What is left of a settlement once it has paid a negative clearing balance."""
+        counters = self.counters(self._handles[index].id)
+        unused = counters["prepaid_posted"] - counters["prepaid_pending"]
+        balance = (
+            counters["credits_posted"] - counters["debits_posted"] - counters["debits_pending"]
+        )
+        return max(0, amount + min(0, balance - unused))
+
+    def _move(self, index, internal, amount, settles):
+        prepaid = self._prepaid_part(index, amount) if settles and amount > 0 else 0
         cdef AccountState* account = &self.accounts[<uint32_t>index]
         cdef AccountState* other = &self.accounts[<uint32_t>internal]
         cdef counter_t size
