@@ -65,6 +65,7 @@ class ModelLedger:
 
     def __init__(self, manual_commit: bool, path: str = "") -> None:
         self.manual_commit = manual_commit
+        self.store = None
         self.path = path
         self.ticket = 0
         self.committed_ticket = 0
@@ -102,6 +103,7 @@ class ModelLedger:
             "not_relayed": counters["debits_posted"] - counters["debits_relayed"],
         }
         self.rows[key] = row
+        row.durable_posted = row.marked_posted = counters["credits_posted"]
         counters.update(dict.fromkeys(PENDING, 0))
         if key not in self.internal_ids():
             counters["debits_relayed"] = counters["debits_posted"]
@@ -217,7 +219,7 @@ class ModelLedger:
     def accepts(self, now_ms: int) -> bool:
         """False after a Fulfill left before its commit, or when none ended for over a second."""
         if self.committed_ticket == self.ticket:
-            self.waiting_since_ms = None
+            self.progress_ticket, self.waiting_since_ms = self.committed_ticket, None
             return True
         if self.committed_ticket > self.progress_ticket:
             self.progress_ticket, self.waiting_since_ms = self.committed_ticket, now_ms
@@ -238,7 +240,9 @@ class ModelLedger:
             row.durable_posted = posted
         elif row.mark_ticket <= self.committed_ticket:
             row.durable_posted = row.marked_posted
-            row.marked_posted, row.mark_ticket = posted, self.ticket + 1
+            row.marked_posted, row.mark_ticket = posted, self.ticket + (key in self.touched)
+            if row.mark_ticket <= self.committed_ticket:
+                row.durable_posted = posted
         return row.durable_posted
 
     # --- control's door -------------------------------------------------------------------------
@@ -253,7 +257,7 @@ class ModelLedger:
         moves, writes, removals = list(adjustments), list(puts), list(deletes)
         if len(moves) + len(writes) + len(removals) > RECORDS_MAX:
             raise UsageError("more than 500 records")
-        if any(key not in self.rows for key, _, _ in moves):
+        if any(key not in self.rows or kind not in KINDS for key, kind, _ in moves):
             raise UsageError("unknown account")
         for key, value in expect:
             if self.records.get(key) != value:

@@ -72,6 +72,24 @@ class Hub:
         self.now_ms += advance_ms
         self.switch.process(self.now_ms)
 
+    def commit(self) -> None:
+        """Everything up to now is committed; what waited for it leaves in the next `run`."""
+        if self.ledger.store is not None:
+            assert self.ledger.store.wait(self.ledger.ticket)
+        else:
+            self.ledger.release()
+
+    def counters(self, account: Any) -> dict[str, int]:
+        """Counters of an account, without the zeros."""
+        counters = self.switch.counters(account)
+        assert counters == self.ledger.counters(account.id)
+        return {name: value for name, value in counters.items() if value}
+
+    def internal(self, kind: str, asset_code: str = "USD", asset_scale: int = 9) -> dict[str, int]:
+        """Counters of an internal account, without the zeros."""
+        key = self.ledger.internal_id(asset_code, asset_scale, kind)
+        return {name: value for name, value in self.ledger.counters(key).items() if value}
+
     def take(self, link: Any) -> list[tuple[int, Packet]]:
         return [(request_id, decode(packet)) for request_id, packet in link.take()]
 
