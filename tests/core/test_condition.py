@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastilp._core import condition
+from tests.probe import compiled
 
 messages = st.binary(min_size=32, max_size=32)
 
@@ -25,6 +26,28 @@ for count in (0, 1, 2, 63, 64, 65, 200):
     wrong = [bytes(255 - byte for byte in one) for one in conditions]
     assert condition.check(fulfillments, wrong) == [False] * count
 print(condition.kernel())
+"""
+
+
+# The functions that the switch calls, with columns of any height.
+PROGRAM = """
+from libc.stdint cimport uint8_t
+from fastilp._core.condition cimport condition_check, condition_of
+
+def check(list fulfillments, list conditions):
+    cdef const uint8_t* messages[500]
+    cdef const uint8_t* digests[500]
+    cdef uint8_t matches[500]
+    for i, (message, digest) in enumerate(zip(fulfillments, conditions)):
+        messages[i] = <const uint8_t*><bytes>message
+        digests[i] = <const uint8_t*><bytes>digest
+    condition_check(messages, digests, matches, len(fulfillments))
+    return [bool(matches[i]) for i in range(len(fulfillments))]
+
+def of(bytes message):
+    cdef uint8_t digest[32]
+    condition_of(message, digest)
+    return digest[:32]
 """
 
 
@@ -53,6 +76,23 @@ def test_matches_are_those_of_hashlib(rows):
         digest = int.from_bytes(sha256(message), "big")
         conditions.append((digest ^ (1 << bit if bit < 256 else 0)).to_bytes(32, "big"))
     assert condition.check(fulfillments, conditions) == [bit == 256 for _, bit in rows]
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory):
+    return compiled(PROGRAM, tmp_path_factory.mktemp("condition"))
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 127, 128, 129, 500])
+def test_columns_of_any_height(core, count):
+    """Every third condition is wrong, in its last byte."""
+    fulfillments = [number.to_bytes(32, "big") for number in range(count)]
+    conditions = [core.of(one) for one in fulfillments]
+    assert conditions == [sha256(one) for one in fulfillments]
+    for number in range(0, count, 3):
+        last = conditions[number][-1]
+        conditions[number] = conditions[number][:-1] + bytes([last ^ 1])
+    assert core.check(fulfillments, conditions) == [number % 3 != 0 for number in range(count)]
 
 
 def test_known_conditions():

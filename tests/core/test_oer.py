@@ -115,6 +115,13 @@ def test_inner_length_ends_with_the_content():
         Fulfill.decode(packet)
 
 
+def test_length_itself_ends_with_the_content():
+    # `82 00` and then, outside, the byte that would make it a length.
+    packet = envelope(FULFILLMENT + b"\x82\x00") + b"\x01a"
+    with pytest.raises(DecodeError, match="ends before"):
+        Fulfill.decode(packet)
+
+
 @pytest.mark.parametrize("vector", named([one for one in VALUES if one["type"] == "string"]))
 def test_strings(vector):
     packet = envelope(FULFILLMENT + bytes.fromhex(vector["hex"]))

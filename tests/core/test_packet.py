@@ -351,7 +351,7 @@ def test_empty_triggered_by_is_read_and_never_written():
 def test_unknown_codes():
     for code in (b"F09", b"Z99", b"\x00\x01\x7f"):
         assert decode(reject_bytes(code=code)).code == code.decode()
-    for code in (b"\x80F0", b"F\xff0", b"F0\xfe"):
+    for code in (b"\x80F0", b"F\xff0", b"F0\xfe", b"\x00\x80\x00"):
         with pytest.raises(DecodeError, match="code"):
             decode(reject_bytes(code=code))
 
