@@ -1,0 +1,160 @@
+"""Control records with types: what a key and its bytes mean.
+
+A record is one byte of version and a MessagePack map, under the key `<kind>/<name>`. A kind
+knows its newest version and how to raise an older one; a newer one is refused, because a
+fastilp that does not know a field must not drop it. May import `_core`, errors and types;
+promises that `unpack` returns a whole record or raises StorageError.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgpack
+
+from fastilp.errors import StorageError, UsageError
+
+Record = TypeVar("Record")
+Fields = dict[str, Any]
+
+# LMDB's limit.
+_KEY_SIZE_MAX = 511
+# Integers that MessagePack cannot hold: two's complement, big-endian, as short as it goes.
+_WIDE_INTEGER = 1
+_MESSAGEPACK_MIN, _MESSAGEPACK_MAX = -(2**63), 2**64 - 1
+
+
+class Reader(Protocol):
+    """The part of `_core.store.Store` that reading needs."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+    def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]: ...
+
+
+class Kind(Generic[Record]):
+    """Records of one dataclass. `upgrades[n]` turns the fields of version n + 1 into those of n
+    + 2, so the newest version is one more than there are upgrades."""
+
+    def __init__(
+        self,
+        name: str,
+        type_: Callable[..., Record],
+        key: Callable[[Record], str],
+        upgrades: tuple[Callable[[Fields], Fields], ...] = (),
+    ) -> None:
+        self.name = name
+        self.prefix = f"{name}/".encode()
+        self.version = len(upgrades) + 1
+        self._type = type_
+        self._key = key
+        self._upgrades = upgrades
+
+    def key(self, name: str) -> bytes:
+        """Names that are too long for a key (an ILP prefix may be) go by their hash."""
+        encoded = name.encode()
+        if len(self.prefix) + len(encoded) > _KEY_SIZE_MAX:
+            encoded = b"\0" + sha256(encoded).digest()
+        return self.prefix + encoded
+
+    def put(self, record: Record) -> tuple[bytes, bytes]:
+        """Key and value, for the `puts` of `Ledger.transact`."""
+        fields = {
+            field.name: _to_messagepack(getattr(record, field.name))
+            for field in dataclasses.fields(record)  # type: ignore[arg-type]
+        }
+        return self.key(self._key(record)), bytes([self.version]) + msgpack.packb(fields)
+
+    def unpack(self, key: bytes, value: bytes) -> Record:
+        fields = self._fields(key, value)
+        try:
+            return self._type(**fields)
+        except (TypeError, ValueError) as error:
+            raise StorageError(f"record {key!r} is not a whole {self.name}: {error}") from error
+
+    def _fields(self, key: bytes, value: bytes) -> Fields:
+        version = value[0] if value else 0
+        if version > self.version:
+            raise StorageError(
+                f"record {key!r} has version {version}, this fastilp reads {self.name} records "
+                f"up to version {self.version}; use the fastilp that wrote it, or a newer one"
+            )
+        try:
+            fields: Fields = msgpack.unpackb(value[1:], ext_hook=_from_extension)
+        except (ValueError, msgpack.UnpackException) as error:
+            raise StorageError(f"record {key!r} is damaged: {error}") from error
+        if version == 0 or not isinstance(fields, dict):
+            raise StorageError(f"record {key!r} is damaged: it is no {self.name}")
+        for upgrade in self._upgrades[version - 1 :]:
+            fields = upgrade(fields)
+        return fields
+
+    def get(self, store: Reader, name: str) -> Record | None:
+        key = self.key(name)
+        value = store.get(key)
+        return None if value is None else self.unpack(key, value)
+
+    def items(self, store: Reader) -> Iterator[Record]:
+        """All of this kind, in the order of their keys."""
+        for key, value in store.items(self.prefix):
+            yield self.unpack(key, value)
+
+
+def _to_messagepack(value: object) -> object:
+    if isinstance(value, int) and not _MESSAGEPACK_MIN <= value <= _MESSAGEPACK_MAX:
+        size = value.bit_length() // 8 + 1
+        return msgpack.ExtType(_WIDE_INTEGER, value.to_bytes(size, "big", signed=True))
+    if isinstance(value, bool | int | str | bytes | None):
+        return value
+    raise UsageError(f"a record holds numbers, texts and bytes, not {type(value).__name__}")
+
+
+def _from_extension(code: int, data: bytes) -> int:
+    if code != _WIDE_INTEGER:
+        raise ValueError(f"unknown extension type {code}")
+    return int.from_bytes(data, "big", signed=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRecord:
+    """An account's settings, with the names and meanings of docs/configuration.md. Tokens are as
+    control hands them in: whoever does not want them in the file in clear seals them first."""
+
+    account_id: bytes
+    username: str
+    ilp_address: str
+    asset_code: str
+    asset_scale: int
+    routing_relation: str
+    round_trip_time: int
+    max_packet_amount: int
+    min_balance: int | None = None
+    max_balance: int | None = None
+    max_in_flight_amount: int | None = None
+    in_flight_in_max: int | None = None
+    in_flight_out_max: int | None = None
+    packets_per_minute_limit: int | None = None
+    amount_per_minute_limit: int | None = None
+    ilp_over_http_url: str | None = None
+    ilp_over_http_incoming_token: bytes | None = None
+    ilp_over_http_outgoing_token: bytes | None = None
+    ilp_over_btp_url: str | None = None
+    ilp_over_btp_incoming_token: bytes | None = None
+    ilp_over_btp_outgoing_token: bytes | None = None
+    settle_threshold: int | None = None
+    settle_to: int | None = None
+    settlement_engine_url: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StaticRouteRecord:
+    """A route that an operator set: a prefix and the username of the next hop."""
+
+    prefix: str
+    username: str
+
+
+ACCOUNTS: Kind[AccountRecord] = Kind("account", AccountRecord, lambda record: record.username)
+STATIC_ROUTES: Kind[StaticRouteRecord] = Kind(
+    "static_route", StaticRouteRecord, lambda record: record.prefix
+)

@@ -1,0 +1,152 @@
+"""Typed control records: round trips, versions, damage."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastilp._core.store import Store
+from fastilp.errors import StorageError, UsageError
+from fastilp.storage.records import (
+    ACCOUNTS,
+    STATIC_ROUTES,
+    AccountRecord,
+    Kind,
+    StaticRouteRecord,
+)
+
+ALICE = AccountRecord(
+    account_id=bytes(range(16)),
+    username="alice",
+    ilp_address="example.node.alice",
+    asset_code="USD",
+    asset_scale=9,
+    routing_relation="Child",
+    round_trip_time=500,
+    max_packet_amount=2**64 - 1,
+    min_balance=-(10**30),
+    ilp_over_http_incoming_token=b"\0sealed",
+)
+
+
+def test_a_record_comes_back() -> None:
+    key, value = ACCOUNTS.put(ALICE)
+    assert key == b"account/alice"
+    assert value[0] == ACCOUNTS.version == 1
+    assert ACCOUNTS.unpack(key, value) == ALICE
+    assert msgpack.unpackb(value[1:], ext_hook=lambda code, data: data)["asset_scale"] == 9
+
+
+@dataclasses.dataclass(frozen=True)
+class Anything:
+    name: str
+    value: int | str | bytes | bool | None
+
+
+ANYTHING: Kind[Anything] = Kind("anything", Anything, lambda record: record.name)
+
+
+@given(
+    st.builds(
+        Anything,
+        name=st.text(max_size=20),
+        value=st.integers() | st.text() | st.binary() | st.booleans() | st.none(),
+    )
+)
+def test_every_value_comes_back(record: Anything) -> None:
+    found = ANYTHING.unpack(*ANYTHING.put(record))
+    assert found == record and type(found.value) is type(record.value)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_record_or_refused(value: bytes) -> None:
+    try:
+        record = ANYTHING.unpack(b"anything/x", value)
+    except StorageError:
+        return
+    assert isinstance(record, Anything)
+
+
+def test_a_newer_version_is_refused() -> None:
+    key, value = ACCOUNTS.put(ALICE)
+    with pytest.raises(StorageError, match="has version 2, this fastilp reads account records up"):
+        ACCOUNTS.unpack(key, b"\2" + value[1:])
+
+
+def test_an_older_version_is_raised_step_by_step() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Newest:
+        title: str
+        amount: int
+
+    kind: Kind[Newest] = Kind(
+        "thing",
+        Newest,
+        lambda record: record.title,
+        upgrades=(
+            lambda fields: {**fields, "amount": 7},
+            lambda fields: {"title": fields["name"], "amount": fields["amount"] * 10},
+        ),
+    )
+    assert kind.version == 3
+    first = b"\1" + msgpack.packb({"name": "a"})
+    second = b"\2" + msgpack.packb({"name": "a", "amount": 2})
+    assert kind.unpack(b"thing/a", first) == Newest("a", 70)
+    assert kind.unpack(b"thing/a", second) == Newest("a", 20)
+    assert kind.unpack(*kind.put(Newest("a", 1))) == Newest("a", 1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"\0\x80",
+        b"\1",
+        b"\1\xc1",
+        b"\1" + msgpack.packb([1]),
+        b"\1" + msgpack.packb({"prefix": "g"}),
+        b"\1" + msgpack.packb({"prefix": "g", "username": "alice", "more": 1}),
+        b"\1" + msgpack.packb({"prefix": "g", "username": msgpack.ExtType(9, b"")}),
+        b"\1" + msgpack.packb({"prefix": "g", "username": "alice"}) + b"more",
+    ],
+)
+def test_what_is_no_record_is_refused(value: bytes) -> None:
+    with pytest.raises(StorageError, match=r"record b'static_route/g' is"):
+        STATIC_ROUTES.unpack(b"static_route/g", value)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(str(tmp_path / "data"))
+    yield store
+    store.close()
+
+
+def test_long_names_have_keys_of_their_own(store: Store) -> None:
+    longest = StaticRouteRecord(prefix="g." + "a" * 1021, username="alice")
+    other = StaticRouteRecord(prefix="g." + "a" * 1020 + "b", username="bob")
+    store.write(1, puts=[STATIC_ROUTES.put(longest), STATIC_ROUTES.put(other)])
+    assert STATIC_ROUTES.get(store, longest.prefix) == longest
+    assert STATIC_ROUTES.get(store, other.prefix) == other
+
+
+def test_only_plain_values_are_taken() -> None:
+    with pytest.raises(UsageError, match="not list"):
+        ANYTHING.put(Anything("a", []))  # type: ignore[arg-type]
+
+
+def test_records_of_a_store(store: Store) -> None:
+    routes = [StaticRouteRecord(prefix=prefix, username="bob") for prefix in ("", "g.b", "g.a")]
+    bob = dataclasses.replace(ALICE, username="bob")
+    puts = [ACCOUNTS.put(ALICE), ACCOUNTS.put(bob), *map(STATIC_ROUTES.put, routes)]
+    store.write(1, puts=puts)
+    assert ACCOUNTS.get(store, "bob") == bob
+    assert ACCOUNTS.get(store, "carol") is None
+    assert list(ACCOUNTS.items(store)) == [ALICE, bob]
+    assert [route.prefix for route in STATIC_ROUTES.items(store)] == ["", "g.a", "g.b"]
+    store.write(2, deletes=[ACCOUNTS.key("alice")])
+    assert list(ACCOUNTS.items(store)) == [bob]
