@@ -94,7 +94,10 @@ cdef class Admission(Output):
         cdef const uint8_t* destination = self.batch.packets.bytes + row.offset + row.destination
         cdef int network
         if row.flags & ROW_EGRESS_GIVEN:
-            return STATUS_UNREACHABLE if self.ways[row.account_out].closed else STATUS_OK
+            # The handle may be another switch's, then its index is anything.
+            if row.account_out >= self._way_capacity or self.ways[row.account_out].closed:
+                return STATUS_UNREACHABLE
+            return STATUS_OK
         if _is_peer(destination, row.destination_size):
             return STATUS_PEER_ADDRESS
         network = address_network(destination, row.destination_size)

@@ -138,8 +138,9 @@ cdef class InFlightTable:
         if self.count == 0:
             self._wheel_tick = tick_now
             return SLOT_NONE
-        # Nothing is held longer than the wheel is round: even after a long sleep this ends within one
-        # turn, because then nothing is left. It starts where it stopped, so the order of ticks holds.
+        # Nothing is held longer than the wheel is round: even after a long sleep this ends within
+        # one turn, because then nothing is left. It starts where it stopped, so that the order of
+        # ticks holds.
         while self._wheel_tick < tick_now:
             slot = self._bucket_first[self._wheel_tick & (WHEEL_BUCKETS - 1)]
             if slot != SLOT_NONE:

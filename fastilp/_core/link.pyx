@@ -100,7 +100,7 @@ cdef class Link:
     def up(self, value):
         if self.state.kind == LINK_BTP:
             raise UsageError("a btp link is up while a connection is bound to it")
-        self.state.up = bool(value)
+        self.state.up = bool(value) and not self.state.closed
 
     @property
     def egress_size(self):
@@ -118,6 +118,8 @@ cdef class Link:
         cdef Row* row
         self._check_open()
         for request_id, packet in packets:
+            if packet is None:
+                raise TypeError("a packet is bytes, not None")
             if PyBytes_GET_SIZE(packet) > PACKET_SIZE_MAX:
                 raise UsageError(f"a packet has at most {PACKET_SIZE_MAX} bytes, not {len(packet)}")
             row = batch_append(
@@ -161,6 +163,7 @@ cdef class Link:
         if self._connection is not None:
             self._connection.close()
         self.state.closed = 1
+        self.state.up = 0
         self.state.egress.size = 0
 
     def _check_open(self):
@@ -214,7 +217,7 @@ cdef class Connection:
         row.flags = ROW_ANSWER if answer else 0
         return 1
 
-    def bind(self, Link link, *, bint masked):
+    def bind(self, Link link not None, *, bint masked):
         """Attach to a btp link; the connection that was bound to it before is unbound."""
         if link.state.kind != LINK_BTP:
             raise UsageError(f"link {link.name} is not a btp link")

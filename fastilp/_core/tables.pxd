@@ -52,6 +52,7 @@ cdef class Tables:
 
     cdef Link _open(self, Account account, str kind, str name, bint local)
     cdef int _room_for_way(self, uint32_t index) except -1
+    cdef int _check(self, Account account) except -1
     cdef int _apply_settings(self, Account account, dict settings) except -1
 
 

@@ -122,11 +122,12 @@ cdef class Tables:
             )
         _checked(name, settings)
         account_id = account_id_of(name) if account_id is None else account_id
+        # Asked before the ledger is, which would take it for a new name of that account.
+        owner = self._handles.get(self.ledger._index.get(account_id))
+        if owner is not None:
+            raise UsageError(f"account {name}: its id is that of {owner.name}")
         asset = self._rates.asset(asset_code, asset_scale)
         account = self.ledger.add(name, account_id, asset_code, asset_scale)
-        if account.index in self._handles:
-            owner = self._handles[account.index].name
-            raise UsageError(f"account {name}: its id is that of {owner}")
         self._room_for_way(account.index)
         self.ways[account.index].asset = asset
         self._accounts[name] = account
@@ -139,15 +140,18 @@ cdef class Tables:
 
     def set_account(self, Account account, **settings):
         """Change settings of a live account; buckets keep their level. Raises UsageError."""
+        self._check(account)
         _checked(account.name, settings)
         self._apply_settings(account, self._settings[account.name] | settings)
 
     def close_account(self, Account account):
         """No new Prepares from or to it; what is in flight goes on."""
+        self._check(account)
         self.ways[account.index].closed = 1
 
     def settings(self, Account account):
         """All settings of an account, defaults included."""
+        self._check(account)
         return dict(self._settings[account.name])
 
     def account(self, str name):
@@ -161,14 +165,21 @@ cdef class Tables:
     def balance(self, Account account):
         """credits_posted - debits_posted - debits_pending, in the asset's smallest unit: positive =
         we owe the holder."""
-        counters = self.ledger.counters(account.id)
+        counters = self.counters(account)
         return (
             counters["credits_posted"] - counters["debits_posted"] - counters["debits_pending"]
         )
 
     def counters(self, Account account):
         """The seven counters of the ledger by name."""
+        self._check(account)
         return self.ledger.counters(account.id)
+
+    cdef int _check(self, Account account) except -1:
+        """An index means something in its own switch only. UsageError for a stranger's handle."""
+        if account is None or self._handles.get(account.index) is not account:
+            raise UsageError(f"{account!r} is not an account of this switch")
+        return 0
 
     cdef int _apply_settings(self, Account account, dict settings) except -1:
         cdef Way* way = &self.ways[account.index]
@@ -227,8 +238,7 @@ cdef class Tables:
         self, Account account not None, *, str kind="message", str name="", bint local=False
     ):
         """Open a channel of an account; the first one becomes its egress. Raises UsageError."""
-        if self._accounts.get(account.name) is not account:
-            raise UsageError(f"account {account.name} is not of this switch")
+        self._check(account)
         link = self._open(account, kind, name or f"{account.name}/{kind}", local)
         if self.ways[account.index].egress == NULL:
             self.set_egress(account, link)
@@ -236,7 +246,8 @@ cdef class Tables:
 
     def set_egress(self, Account account not None, Link link):
         """Where Prepares for this account go; None = nowhere (link_down). Raises UsageError."""
-        if link is not None and link.account is not account:
+        self._check(account)
+        if link is not None and (link.account is not account or link._batch != &self.batch):
             raise UsageError(f"link {link.name} does not belong to account {account.name}")
         self.ways[account.index].egress = NULL if link is None else &link.state
 
@@ -263,6 +274,7 @@ cdef class Tables:
     def set_route(self, str prefix, Account account not None):
         """Send what matches `prefix` (whole segments, "" = default) to an account. Raises
         UsageError."""
+        self._check(account)
         if prefix and not is_valid_prefix(prefix):
             raise UsageError(
                 f"{prefix!r} is not a valid prefix of ILP addresses, such as g.hub.bob"
