@@ -8,6 +8,7 @@ import pytest
 from fastilp.errors import UsageError
 from tests.core.conftest import MakeHub
 from tests.reference.hub import OWN, PREIMAGE, Hub
+from tests.reference.kits import COMPILED
 from tests.reference.outcomes import OUTCOMES
 from tests.reference.packets import Fulfill, Prepare, Reject, encode, length
 from tests.reference.world import broken, sloppy
@@ -112,6 +113,14 @@ def test_closing_the_next_hops_link_voids_nothing(hub: Hub) -> None:
     hub.run(5_008)
     assert hub.take(hub.a) == [(1, ours("timed_out"))]
     assert hub.balances() == (0, 0)
+
+
+def test_closed_link_does_not_come_up_again(hub: Hub) -> None:
+    hub.control.up = True
+    hub.control.close()
+    hub.control.up = True
+    assert not hub.control.up
+    assert hub.refused(to="peer.config") == "F01"
 
 
 def test_closed_link_takes_nothing_more(hub: Hub) -> None:
@@ -494,3 +503,47 @@ def test_settings_are_told_back(hub: Hub) -> None:
     assert settings["in_flight_in_max"] == 16_384
     with pytest.raises(UsageError):
         hub.switch.set_account(hub.bob, max_balence=1)
+
+
+def test_id_of_another_account(hub: Hub) -> None:
+    with pytest.raises(UsageError):
+        hub.add("carol", account_id=hub.alice.id)
+    assert hub.alice.name == "alice"
+    assert hub.switch.settings(hub.alice)["round_trip_time"] == 0
+
+
+def test_handles_of_another_switch() -> None:
+    """An index out of its own switch would be somebody else's memory."""
+    hub, other = Hub(COMPILED), Hub(COMPILED)
+    switch, link = hub.switch, other.switch.open_link(other.bob)
+    stranger = [other.add(f"account-{number}") for number in range(200)][-1]
+    for account in (other.alice, stranger, None):
+        for call in (
+            lambda account: switch.balance(account),
+            lambda account: switch.counters(account),
+            lambda account: switch.settings(account),
+            lambda account: switch.set_account(account, min_balance=0),
+            lambda account: switch.close_account(account),
+            lambda account: switch.open_link(account),
+            lambda account: switch.set_egress(account, None),
+            lambda account: switch.set_route("g.x", account),
+        ):
+            with pytest.raises((UsageError, TypeError)):
+                call(account)
+    with pytest.raises(UsageError):
+        switch.set_egress(hub.bob, link)
+    hub.a.receive([(1, encode(hub.prepare()))], egress=stranger)
+    hub.run()
+    assert hub.take(hub.a) == [(1, ours("unreachable"))]
+
+
+def test_what_is_no_packet_to_python() -> None:
+    hub = Hub(COMPILED)
+    for packet in (None, "text", 7):
+        with pytest.raises(TypeError):
+            hub.a.receive([(1, packet)])
+    for request_id in (-1, 2**32):
+        with pytest.raises(OverflowError):
+            hub.a.receive([(request_id, b"")])
+    hub.run()
+    assert hub.counted() == {}

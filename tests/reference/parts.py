@@ -106,11 +106,19 @@ class ModelLink:
         self.name = name
         self.kind = "message"
         self.local = local
-        self.up = True
         self.closed = False
+        self._up = True
         self.in_flight = 0
         self.egress: list[tuple[int, bytes]] = []
         self.owner: Any = None
+
+    @property
+    def up(self) -> bool:
+        return self._up and not self.closed
+
+    @up.setter
+    def up(self, value: bool) -> None:
+        self._up = value
 
     def receive(
         self, packets: Iterable[tuple[int, bytes]], egress: ModelAccount | None = None
@@ -132,7 +140,6 @@ class ModelLink:
 
     def close(self) -> None:
         self.closed = True
-        self.up = False
         self.egress = []
 
 
