@@ -44,8 +44,11 @@ class Waiting:
 class Lockstep:
     """`core` and `model` are the two switches; names stand for accounts and links of both."""
 
-    def __init__(self, kit: Kit, address: str, *, path: str = "", **limits: int) -> None:
+    def __init__(
+        self, kit: Kit, address: str, *, path: str = "", manual: bool = True, **limits: int
+    ) -> None:
         self.kit, self.address, self.path, self.limits = kit, address, path, limits
+        self.manual = manual and not path
         self.now_ms = NOW_MS
         self.tickets: list[tuple[int, int]] = []
         self.quiet_until_ms: dict[tuple[str, int], int] = {}
@@ -59,8 +62,8 @@ class Lockstep:
             self.core_ledger = self.kit.open(self.path)
             self.model_ledger = ModelLedger.open(self.path)
         else:
-            self.core_ledger = self.kit.memory(manual_commit=True)
-            self.model_ledger = ModelLedger.memory(manual_commit=True)
+            self.core_ledger = self.kit.memory(manual_commit=self.manual)
+            self.model_ledger = ModelLedger.memory(manual_commit=self.manual)
         self.core = self.kit.switch(self.core_ledger, self.address, **self.limits)
         self.model = ModelSwitch(self.model_ledger, self.address, **self.limits)
         self.accounts: dict[str, tuple[Any, Any]] = {}
@@ -155,14 +158,15 @@ class Lockstep:
 
     def release(self, back: int) -> None:
         """Commit all but the newest `back` batches."""
-        if len(self.tickets) > back:
+        if self.manual and len(self.tickets) > back:
             core, model = self.tickets[len(self.tickets) - 1 - back]
             self.core_ledger.release(core)
             self.model_ledger.release(model)
 
     def commit_now(self) -> None:
-        self.core_ledger.release()
-        self.model_ledger.release()
+        if self.manual:
+            self.core_ledger.release()
+            self.model_ledger.release()
 
     def transact(self, account: str, kind: str, amount: int) -> None:
         core, model = self.accounts[account]

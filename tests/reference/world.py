@@ -113,9 +113,10 @@ class World:
     """One Lockstep with everything set up."""
 
     def __init__(self, kit: Kit, setting: int, path: str = "") -> None:
-        limits = {"in_flight_max": (4, 16, 65_536)[setting % 3]}
-        limits["window_min_ms"] = (100, 1, 1_000)[setting // 3 % 3]
-        self.lockstep = Lockstep(kit, OWN, path=path, **limits)
+        limits = {"in_flight_max": (4, 16, 65_536)[setting // 4 % 3]}
+        limits["window_min_ms"] = (100, 1, 1_000)[setting // 12 % 3]
+        # One in four keeps nothing, so that nothing waits for a commit.
+        self.lockstep = Lockstep(kit, OWN, path=path, manual=setting % 4 != 3, **limits)
         self.last_id = 1_000
         self.opened = 0
         self.held = False
@@ -136,8 +137,7 @@ class World:
         for code, rate in (("USD", "1"), ("EUR", "1.1"), ("XRP", "0.5")):
             both.both("set_rate", code, rate)
         both.set_open_control(True)
-        if not both.path:
-            self.lockstep.commit_now()
+        both.commit_now()
 
     def open_link(self, account: str) -> None:
         self.opened += 1
@@ -152,7 +152,7 @@ class World:
         self.log.append(f"process +{advance_ms}")
         if self.late:
             self.late -= 1
-        elif not self.lockstep.path:
+        else:
             self.lockstep.release(0)
         self.lockstep.process(advance_ms, take=not self.held)
         self.held = False
@@ -346,8 +346,7 @@ class World:
         self.late = 1 + a % 6
 
     def do_release(self, a: int, b: int, c: int, d: int) -> None:
-        if not self.lockstep.path:
-            self.lockstep.release(a % 4)
+        self.lockstep.release(a % 4)
 
     def do_hold(self, a: int, b: int, c: int, d: int) -> None:
         self.held = True
