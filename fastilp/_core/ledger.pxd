@@ -22,6 +22,9 @@ cdef struct AccountState:
     counter_t prepaid_pending
     counter_t prepaid_posted
     counter_t debits_relayed        # posted debits whose Fulfill has left
+    # the same as the last batch left it, which is what a record may say: what leaves in a batch is
+    # written to the sockets after it, and a crash in between must be reported
+    counter_t relayed_before
     # what control set; two's complement
     counter_t min_balance
     counter_t max_balance
@@ -86,6 +89,8 @@ cdef class Ledger:
     cdef uint64_t next_ticket(self) noexcept nogil
     # End of a batch: what changed goes to the store. Returns the newest ticket.
     cdef uint64_t commit(self, int64_t now_ms) noexcept nogil
+    # There is something left to commit at the end of a batch without any packet.
+    cdef bint unfinished(self) noexcept nogil
     cdef uint64_t committed(self) noexcept nogil
     # A ticket is committed as soon as it is given out: memory only.
     cdef bint immediate(self) noexcept nogil

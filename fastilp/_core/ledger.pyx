@@ -16,7 +16,8 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
 from fastilp._core.counter cimport (
-    counter_add, counter_add_wide, counter_ceiling_holds, counter_floor_holds, counter_from_int,
+    counter_add, counter_add_wide, counter_ceiling_holds, counter_equal, counter_floor_holds,
+    counter_from_int,
     counter_in_flight_holds, counter_load, counter_prepaid_share,
     counter_settle_amount, counter_store, counter_sub_checked, counter_t, counter_unsigned,
 )
@@ -123,6 +124,7 @@ cdef class Ledger:
         for i in range(7):
             counter_load(_counters(account) + i, record + 16 + 16 * i)
         account.durable_posted = account.marked_posted = account.credits_posted
+        account.relayed_before = account.debits_relayed
 
     def _close_last_run(self):
         """Report what was open, then make it final: nothing is pending, what was posted stays
@@ -149,7 +151,7 @@ cdef class Ledger:
                 memset(&account.credits_pending, 0, sizeof(counter_t))
                 memset(&account.prepaid_pending, 0, sizeof(counter_t))
                 if handle.kind == "account":
-                    account.debits_relayed = account.debits_posted
+                    account.debits_relayed = account.relayed_before = account.debits_posted
                 self._touch(account)
         self.commit(-1)
 
@@ -409,14 +411,29 @@ cdef class Ledger:
             account = &self.accounts[self._dirty[i]]
             record = self._packed + <size_t>i * STORE_ROW_SIZE
             memcpy(record, account.id, 16)
-            for j in range(7):
+            for j in range(6):
                 counter_store(record + 16 + 16 * j, _counters(account) + j)
+            counter_store(record + 16 + 16 * 6, &account.relayed_before)
 
     cdef void _clean(self) noexcept nogil:
+        """The batch is over. Where Fulfills have left in it, the next one has a record to write."""
         cdef uint32_t i
+        cdef uint32_t kept = 0
+        cdef AccountState* account
         for i in range(self._dirty_count):
-            self.accounts[self._dirty[i]].dirty = 0
-        self._dirty_count = 0
+            account = &self.accounts[self._dirty[i]]
+            account.dirty = (
+                self.store is not None
+                and not counter_equal(&account.relayed_before, &account.debits_relayed)
+            )
+            account.relayed_before = account.debits_relayed
+            if account.dirty:
+                self._dirty[kept] = self._dirty[i]
+                kept += 1
+        self._dirty_count = kept
+
+    cdef bint unfinished(self) noexcept nogil:
+        return self._dirty_count > 0
 
     cdef uint64_t committed(self) noexcept nogil:
         return self._released if self.store is None else self.store.committed()
@@ -522,7 +539,9 @@ cdef class Ledger:
             counter_add(&account.prepaid_posted, prepaid)
         else:
             counter_add_wide(&account.debits_posted, &size)
-            counter_add_wide(&account.debits_relayed, &size)    # there is no Fulfill to wait for
+            # There is no Fulfill to wait for.
+            counter_add_wide(&account.debits_relayed, &size)
+            counter_add_wide(&account.relayed_before, &size)
             counter_add_wide(&other.credits_posted, &size)
         self._touch(account)
         self._touch(other)
@@ -562,7 +581,8 @@ cdef class Ledger:
     def close(self):
         """Commit what changed and close the store. Idempotent."""
         if self.store is not None:
-            self.commit(-1)
+            while self._dirty_count:
+                self.commit(-1)
             self.store.close()
 
 

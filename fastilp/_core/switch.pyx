@@ -505,6 +505,8 @@ cdef class Switch(Admission):
         cdef int64_t deadline_ms = self._in_flight.next_deadline_ms()
         if self._gate.waiting() and (deadline_ms < 0 or self._gate.earliest_ms < deadline_ms):
             deadline_ms = self._gate.earliest_ms
+        if self.ledger.unfinished():
+            deadline_ms = self.now_ms
         return None if deadline_ms < 0 else deadline_ms
 
     def fileno(self):

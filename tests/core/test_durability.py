@@ -201,6 +201,29 @@ def test_recorded_and_never_relayed(stored: Hub, make_hub: MakeHub, tmp_path: Pa
     assert report(again(make_hub, tmp_path)) == {}
 
 
+def test_what_leaves_is_recorded_one_batch_later(stored: Hub) -> None:
+    """It is written to the sockets after the batch, and a crash before that has to be reported."""
+    store = stored.ledger.store
+    if store is None:
+        return  # The model keeps no records.
+
+    def relayed() -> int:
+        stored.commit()
+        row = next(row for row in store.rows() if row[:16] == stored.alice.id)
+        return int.from_bytes(row[112:128], "little")
+
+    fulfilled(stored)
+    stored.commit()
+    stored.run()
+    assert stored.take(stored.a) == [(1, FULFILL)]
+    assert relayed() == 0
+    assert stored.switch.next_deadline_ms() == stored.now_ms
+    stored.run()
+    assert relayed() == 100
+    assert stored.switch.next_deadline_ms() is None
+    stored.ledger.close()
+
+
 def test_ids_of_the_last_run_are_not_used_at_once(
     stored: Hub, make_hub: MakeHub, tmp_path: Path
 ) -> None:
