@@ -127,7 +127,9 @@ def test_functions_are_short(path: Path) -> None:
 @each(SOURCES)
 def test_lines_are_short_and_clean(path: Path) -> None:
     lines = path.read_text().splitlines()
-    long = [number for number, line in enumerate(lines, 1) if len(line) > LINE_LENGTH_MAX]
+    # As ruff has it: a remark to a checker must stay on its line.
+    shown = [re.sub(r"\s+# (?:type: ignore|noqa|fmt: ).*$", "", line) for line in lines]
+    long = [number for number, line in enumerate(shown, 1) if len(line) > LINE_LENGTH_MAX]
     assert long == [], "lines over 100 columns"
     assert [number for number, line in enumerate(lines, 1) if line != line.rstrip()] == [], (
         "blanks at the end"

@@ -1,8 +1,8 @@
 /* The only place with 128-bit arithmetic: counters of money, exact ratios, token buckets.
  *
- * Cython truncates `unsigned __int128` silently in inferred variables and in max(), so nothing outside
- * this file sees one: others hold two halves and call functions. Signed values (balances and their limits)
- * use the same two halves in two's complement. Includes nothing but <stdint.h>. */
+ * Cython truncates `unsigned __int128` silently in inferred variables and in max(), so nothing
+ * outside this file sees one: others hold two halves and call functions. Signed values (balances and
+ * their limits) use the same two halves in two's complement. Includes nothing but <stdint.h>. */
 #ifndef FASTILP_COUNTER_H
 #define FASTILP_COUNTER_H
 
@@ -13,11 +13,26 @@ typedef struct { uint64_t low, high; } counter_t;
 typedef unsigned __int128 fastilp_u128;
 typedef __int128 fastilp_i128;
 
-static inline fastilp_u128 counter_value(const counter_t *c) { return ((fastilp_u128)c->high << 64) | c->low; }
-static inline fastilp_i128 counter_signed(const counter_t *c) { return (fastilp_i128)counter_value(c); }
-static inline void counter_assign(counter_t *c, fastilp_u128 v) { c->low = (uint64_t)v; c->high = (uint64_t)(v >> 64); }
+static inline fastilp_u128 counter_value(const counter_t *c)
+{
+    return ((fastilp_u128)c->high << 64) | c->low;
+}
 
-static inline void counter_add(counter_t *c, uint64_t amount) { counter_assign(c, counter_value(c) + amount); }
+static inline fastilp_i128 counter_signed(const counter_t *c)
+{
+    return (fastilp_i128)counter_value(c);
+}
+
+static inline void counter_assign(counter_t *c, fastilp_u128 value)
+{
+    c->low = (uint64_t)value;
+    c->high = (uint64_t)(value >> 64);
+}
+
+static inline void counter_add(counter_t *c, uint64_t amount)
+{
+    counter_assign(c, counter_value(c) + amount);
+}
 
 /* 0, or -1 and no change if the counter is smaller than the amount. */
 static inline int counter_sub_checked(counter_t *c, uint64_t amount)
@@ -33,8 +48,15 @@ static inline void counter_add_wide(counter_t *c, const counter_t *amount)
     counter_assign(c, counter_value(c) + counter_value(amount));
 }
 
-static inline int counter_is_zero(const counter_t *c) { return !(c->low | c->high); }
-static inline int counter_equal(const counter_t *a, const counter_t *b) { return a->low == b->low && a->high == b->high; }
+static inline int counter_is_zero(const counter_t *c)
+{
+    return !(c->low | c->high);
+}
+
+static inline int counter_equal(const counter_t *a, const counter_t *b)
+{
+    return a->low == b->low && a->high == b->high;
+}
 
 /* Records hold 16 little-endian bytes, whatever the machine. */
 static inline void counter_store(uint8_t *out, const counter_t *c)
@@ -54,57 +76,63 @@ static inline void counter_load(counter_t *c, const uint8_t *in)
     }
 }
 
-/* --- limits on money ------------------------------------------------------------------------------ */
+/* --- limits on money ------------------------------------------------------------------------ */
 
 /* credits_posted - debits_posted - debits_pending - amount >= floor */
-static inline int counter_floor_holds(const counter_t *credits_posted, const counter_t *debits_posted,
-                                      const counter_t *debits_pending, uint64_t amount, const counter_t *floor)
+static inline int counter_floor_holds(
+    const counter_t *credits_posted, const counter_t *debits_posted, const counter_t *debits_pending,
+    uint64_t amount, const counter_t *floor)
 {
-    fastilp_i128 balance = (fastilp_i128)(counter_value(credits_posted) - counter_value(debits_posted)
-                                          - counter_value(debits_pending));
+    fastilp_i128 balance = (fastilp_i128)(counter_value(credits_posted)
+        - counter_value(debits_posted) - counter_value(debits_pending));
     return balance - (fastilp_i128)amount >= counter_signed(floor);
 }
 
 /* credits_posted + credits_pending - debits_posted + amount <= ceiling */
-static inline int counter_ceiling_holds(const counter_t *credits_posted, const counter_t *credits_pending,
-                                        const counter_t *debits_posted, uint64_t amount, const counter_t *ceiling)
+static inline int counter_ceiling_holds(
+    const counter_t *credits_posted, const counter_t *credits_pending, const counter_t *debits_posted,
+    uint64_t amount, const counter_t *ceiling)
 {
-    fastilp_i128 highest = (fastilp_i128)(counter_value(credits_posted) + counter_value(credits_pending)
-                                          - counter_value(debits_posted));
+    fastilp_i128 highest = (fastilp_i128)(counter_value(credits_posted)
+        + counter_value(credits_pending) - counter_value(debits_posted));
     return highest + (fastilp_i128)amount <= counter_signed(ceiling);
 }
 
 /* posted + pending - durable + amount <= maximum */
-static inline int counter_in_flight_holds(const counter_t *posted, const counter_t *pending,
-                                          const counter_t *durable, uint64_t amount, uint64_t maximum)
+static inline int counter_in_flight_holds(
+    const counter_t *posted, const counter_t *pending, const counter_t *durable,
+    uint64_t amount, uint64_t maximum)
 {
-    return counter_value(posted) + counter_value(pending) - counter_value(durable) + amount <= maximum;
+    fastilp_u128 held = counter_value(posted) + counter_value(pending) - counter_value(durable);
+    return held + amount <= maximum;
 }
 
 /* min(posted - pending, amount): how much of an amount the free prepaid money covers. */
-static inline uint64_t counter_prepaid_share(const counter_t *posted, const counter_t *pending, uint64_t amount)
+static inline uint64_t counter_prepaid_share(
+    const counter_t *posted, const counter_t *pending, uint64_t amount)
 {
     fastilp_u128 unused = counter_value(posted) - counter_value(pending);
     return unused < amount ? (uint64_t)unused : amount;
 }
 
-/* clearing >= threshold > settle_to ? clearing - settle_to (at most 2**64 - 1) : 0, where clearing is the balance
- * less the free prepaid money. */
-static inline uint64_t counter_settle_amount(const counter_t *credits_posted, const counter_t *debits_posted,
-                                             const counter_t *debits_pending, const counter_t *prepaid_posted,
-                                             const counter_t *prepaid_pending, const counter_t *threshold,
-                                             const counter_t *settle_to)
+/* clearing >= threshold > settle_to ? clearing - settle_to (at most 2**64 - 1) : 0, where clearing is
+ * the balance less the free prepaid money. */
+static inline uint64_t counter_settle_amount(
+    const counter_t *credits_posted, const counter_t *debits_posted, const counter_t *debits_pending,
+    const counter_t *prepaid_posted, const counter_t *prepaid_pending,
+    const counter_t *threshold, const counter_t *settle_to)
 {
-    fastilp_i128 clearing = (fastilp_i128)(counter_value(credits_posted) - counter_value(debits_posted)
-                                           - counter_value(debits_pending) - counter_value(prepaid_posted)
-                                           + counter_value(prepaid_pending));
-    if (clearing < counter_signed(threshold) || counter_signed(threshold) <= counter_signed(settle_to))
+    fastilp_i128 clearing = (fastilp_i128)(counter_value(credits_posted)
+        - counter_value(debits_posted) - counter_value(debits_pending)
+        - counter_value(prepaid_posted) + counter_value(prepaid_pending));
+    fastilp_i128 target = counter_signed(settle_to);
+    if (clearing < counter_signed(threshold) || counter_signed(threshold) <= target)
         return 0;
-    fastilp_i128 amount = clearing - counter_signed(settle_to);
+    fastilp_i128 amount = clearing - target;
     return amount > (fastilp_i128)UINT64_MAX ? UINT64_MAX : (uint64_t)amount;
 }
 
-/* --- exact ratios --------------------------------------------------------------------------------- */
+/* --- exact ratios --------------------------------------------------------------------------- */
 
 typedef struct { counter_t numerator, denominator; } ratio_t;
 
@@ -132,7 +160,8 @@ static inline int ratio_apply_wide(uint64_t amount, const ratio_t *ratio, uint64
     return quotient > UINT64_MAX;
 }
 
-/* floor(amount * numerator / denominator). Returns 1, and leaves `result`, if it does not fit 64 bits. */
+/* floor(amount * numerator / denominator). Returns 1, and leaves `result`, if it does not fit 64
+ * bits. */
 static inline int ratio_apply(uint64_t amount, const ratio_t *ratio, uint64_t *result)
 {
     if (ratio->numerator.high | ratio->denominator.high) {
@@ -154,10 +183,10 @@ static inline int ratio_apply(uint64_t amount, const ratio_t *ratio, uint64_t *r
     return 0;
 }
 
-/* --- token buckets -------------------------------------------------------------------------------- */
+/* --- token buckets -------------------------------------------------------------------------- */
 
-/* `limit` tokens per minute: the level is in units of 1/60,000 token, so that a millisecond refills exactly `limit`
- * of them and no rounding is ever lost. */
+/* `limit` tokens per minute: the level is in units of 1/60,000 token, so that a millisecond refills
+ * exactly `limit` of them and no rounding is ever lost. */
 #define BUCKET_PERIOD_MS 60000
 
 typedef struct { counter_t level; uint64_t limit; int64_t filled_at_ms; } bucket_t;
@@ -168,7 +197,8 @@ static inline void bucket_refill(bucket_t *bucket, int64_t now_ms)
     fastilp_u128 level = counter_value(&bucket->level);
     int64_t elapsed_ms = now_ms - bucket->filled_at_ms;
     if (elapsed_ms > 0) {
-        level += (fastilp_u128)bucket->limit * (uint64_t)(elapsed_ms < BUCKET_PERIOD_MS ? elapsed_ms : BUCKET_PERIOD_MS);
+        int64_t counted_ms = elapsed_ms < BUCKET_PERIOD_MS ? elapsed_ms : BUCKET_PERIOD_MS;
+        level += (fastilp_u128)bucket->limit * (uint64_t)counted_ms;
         bucket->filled_at_ms = now_ms;
     }
     counter_assign(&bucket->level, level < capacity ? level : capacity);
@@ -193,7 +223,8 @@ static inline int bucket_take(bucket_t *bucket, uint64_t tokens, int64_t now_ms)
 
 static inline void bucket_give_back(bucket_t *bucket, uint64_t tokens, int64_t now_ms)
 {
-    counter_assign(&bucket->level, counter_value(&bucket->level) + (fastilp_u128)tokens * BUCKET_PERIOD_MS);
+    fastilp_u128 given = (fastilp_u128)tokens * BUCKET_PERIOD_MS;
+    counter_assign(&bucket->level, counter_value(&bucket->level) + given);
     bucket_refill(bucket, now_ms);
 }
 
