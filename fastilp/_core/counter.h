@@ -76,7 +76,7 @@ static inline void counter_load(counter_t *c, const uint8_t *in)
     }
 }
 
-/* --- limits on money ------------------------------------------------------------------------ */
+/* --- limits on money -------------------------------------------------------------------------- */
 
 /* credits_posted - debits_posted - debits_pending - amount >= floor */
 static inline int counter_floor_holds(
@@ -132,7 +132,7 @@ static inline uint64_t counter_settle_amount(
     return amount > (fastilp_i128)UINT64_MAX ? UINT64_MAX : (uint64_t)amount;
 }
 
-/* --- exact ratios --------------------------------------------------------------------------- */
+/* --- exact ratios ----------------------------------------------------------------------------- */
 
 typedef struct { counter_t numerator, denominator; } ratio_t;
 
@@ -183,7 +183,7 @@ static inline int ratio_apply(uint64_t amount, const ratio_t *ratio, uint64_t *r
     return 0;
 }
 
-/* --- token buckets -------------------------------------------------------------------------- */
+/* --- token buckets ---------------------------------------------------------------------------- */
 
 /* `limit` tokens per minute: the level is in units of 1/60,000 token, so that a millisecond refills
  * exactly `limit` of them and no rounding is ever lost. */

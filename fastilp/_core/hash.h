@@ -1,6 +1,5 @@
 /* A 64-bit multiply-and-shift hash of words, for tables whose keys a peer may choose: the seed is
-   drawn once per
- * process, so that nobody can prepare colliding prefixes. */
+ * drawn once per process, so that nobody can prepare colliding prefixes. */
 #ifndef FASTILP_HASH_H
 #define FASTILP_HASH_H
 
