@@ -1,8 +1,9 @@
 /* The only place with 128-bit arithmetic: counters of money, exact ratios, token buckets.
  *
  * Cython truncates `unsigned __int128` silently in inferred variables and in max(), so nothing
- * outside this file sees one: others hold two halves and call functions. Signed values (balances and
- * their limits) use the same two halves in two's complement. Includes nothing but <stdint.h>. */
+ * outside this file sees one: others hold two halves and call functions. Signed values (balances
+ * and their limits) use the same two halves in two's complement. Includes nothing but
+ * <stdint.h>. */
 #ifndef FASTILP_COUNTER_H
 #define FASTILP_COUNTER_H
 
@@ -80,8 +81,8 @@ static inline void counter_load(counter_t *c, const uint8_t *in)
 
 /* credits_posted - debits_posted - debits_pending - amount >= floor */
 static inline int counter_floor_holds(
-    const counter_t *credits_posted, const counter_t *debits_posted, const counter_t *debits_pending,
-    uint64_t amount, const counter_t *floor)
+    const counter_t *credits_posted, const counter_t *debits_posted,
+    const counter_t *debits_pending, uint64_t amount, const counter_t *floor)
 {
     fastilp_i128 balance = (fastilp_i128)(counter_value(credits_posted)
         - counter_value(debits_posted) - counter_value(debits_pending));
@@ -90,8 +91,8 @@ static inline int counter_floor_holds(
 
 /* credits_posted + credits_pending - debits_posted + amount <= ceiling */
 static inline int counter_ceiling_holds(
-    const counter_t *credits_posted, const counter_t *credits_pending, const counter_t *debits_posted,
-    uint64_t amount, const counter_t *ceiling)
+    const counter_t *credits_posted, const counter_t *credits_pending,
+    const counter_t *debits_posted, uint64_t amount, const counter_t *ceiling)
 {
     fastilp_i128 highest = (fastilp_i128)(counter_value(credits_posted)
         + counter_value(credits_pending) - counter_value(debits_posted));
@@ -115,11 +116,12 @@ static inline uint64_t counter_prepaid_share(
     return unused < amount ? (uint64_t)unused : amount;
 }
 
-/* clearing >= threshold > settle_to ? clearing - settle_to (at most 2**64 - 1) : 0, where clearing is
- * the balance less the free prepaid money. */
+/* clearing >= threshold > settle_to ? clearing - settle_to (at most 2**64 - 1) : 0, where clearing
+ * is the balance less the free prepaid money. */
 static inline uint64_t counter_settle_amount(
-    const counter_t *credits_posted, const counter_t *debits_posted, const counter_t *debits_pending,
-    const counter_t *prepaid_posted, const counter_t *prepaid_pending,
+    const counter_t *credits_posted, const counter_t *debits_posted,
+    const counter_t *debits_pending, const counter_t *prepaid_posted,
+    const counter_t *prepaid_pending,
     const counter_t *threshold, const counter_t *settle_to)
 {
     fastilp_i128 clearing = (fastilp_i128)(counter_value(credits_posted)
