@@ -65,7 +65,7 @@ class BtpPort:
         self.pump = pump
         self.down = asyncio.Event()
         self.down.set()
-        self._on_change = on_change
+        self.on_change = on_change
         self._session: BtpSession | None = None
         link.owner = self
 
@@ -92,16 +92,16 @@ class BtpPort:
         self.down.clear()
         if replaced is not None:
             replaced.close("replaced by a newer connection")
-        elif self._on_change is not None:
-            self._on_change(self)
+        elif self.on_change is not None:
+            self.on_change(self)
         return connection
 
     def detach(self, session: "BtpSession") -> None:
         if self._session is session:
             self._session = None
             self.down.set()
-            if self._on_change is not None:
-                self._on_change(self)
+            if self.on_change is not None:
+                self.on_change(self)
 
     def disconnect(self, reason: str = "disconnected by the operator") -> None:
         """Close the connection, if there is one; the peer may come again."""

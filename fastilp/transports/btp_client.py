@@ -56,7 +56,7 @@ class BtpClientSession(BtpSession):
     def __init__(self, port: BtpPort, username: str, token: str, limits: BtpLimits) -> None:
         super().__init__(port.pump, limits, masked=True)
         self.ready: asyncio.Future[bool] = self._loop.create_future()
-        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.ended = asyncio.Event()
         self.reason = ""
         """Why the peer did not take us."""
         self._dialled = port
@@ -94,8 +94,7 @@ class BtpClientSession(BtpSession):
         super().on_ws_disconnected(transport)
         if not self.ready.done():
             self.ready.set_result(False)
-        if not self.ended.done():
-            self.ended.set_result(None)
+        self.ended.set()
 
     def _hello_early(self, payload: bytes) -> None:
         """Packets that overtook the Response; they count once we know that the peer took our
@@ -112,6 +111,22 @@ class BtpClientSession(BtpSession):
         early, self._early = self._early, []
         for payload in early:
             self._receive(payload)
+
+
+class BackOff:
+    """How long to wait before dialling again: twice as long each time, less up to a half at random,
+    so that the peers of a node that came back do not all come at once."""
+
+    def __init__(self) -> None:
+        self._seconds = _BACK_OFF_MIN_SECONDS
+
+    def next(self, up_seconds: float) -> float:
+        """`up_seconds`: how long the last connection lasted."""
+        if up_seconds >= _GOOD_SECONDS:
+            self._seconds = _BACK_OFF_MIN_SECONDS
+        seconds = self._seconds
+        self._seconds = min(seconds * 2, _BACK_OFF_MAX_SECONDS)
+        return seconds * random.uniform(0.5, 1.0)
 
 
 class BtpDialler:
@@ -151,28 +166,26 @@ class BtpDialler:
         session, self._session = self._session, None
         if session is not None and session.opened and not session.closed:
             session.close("the dialler is closed")
-            await session.ended
+            await session.ended.wait()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        delay = _BACK_OFF_MIN_SECONDS
+        back_off = BackOff()
         while True:
             # The peer may have dialled us meanwhile: one connection is enough.
             await self._port.down.wait()
-            up_since = None
+            up_seconds = 0.0
             try:
                 session = await self._connect()
                 self.last_error = ""
-                up_since = loop.time()
-                await session.ended
+                start = loop.time()
+                await session.ended.wait()
+                up_seconds = loop.time() - start
                 self.last_error = "connection lost"
             except Exception as error:
                 self.last_error = str(error) or type(error).__name__
                 _log.info("dialling %s failed: %s", self._url, self.last_error)
-            if up_since is not None and loop.time() - up_since >= _GOOD_SECONDS:
-                delay = _BACK_OFF_MIN_SECONDS
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-            delay = min(delay * 2, _BACK_OFF_MAX_SECONDS)
+            await asyncio.sleep(back_off.next(up_seconds))
 
     async def _connect(self) -> BtpClientSession:
         """One attempt: connected and authenticated, or an exception that says why not."""

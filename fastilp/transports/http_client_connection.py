@@ -41,6 +41,7 @@ class ClientConnection(asyncio.Protocol):
         self._headers_done = False
         self._complete = False
         self._surplus = False
+        self._keep_alive = False
 
     def send(self, request_id: int, head: bytes, packet: bytes, expiry: bytes) -> None:
         """`expiry`: of the Prepare, for the sender's sweep."""
@@ -71,7 +72,7 @@ class ClientConnection(asyncio.Protocol):
         if self._surplus:
             self._fail("peer sent more than one answer")
         elif self._complete:
-            self._finish(self._parser.should_keep_alive())
+            self._finish(self._keep_alive)
         elif self._size > 2 * self._response_size_max:
             self._fail("peer's answer is too large")
 
@@ -114,6 +115,8 @@ class ClientConnection(asyncio.Protocol):
             self._start()
         else:
             self._complete = True
+            # llhttp forgets it right after this call.
+            self._keep_alive = self._parser.should_keep_alive()
 
     def _finish(self, keep_alive: bool) -> None:
         request_id, self.request_id = self.request_id, None

@@ -20,6 +20,7 @@ from fastilp.transports.http_messages import (
 )
 from fastilp.transports.http_port import Exchange, HttpPort
 
+_VERSION_UNKNOWN = problem(426, "WebSocket version 13 is spoken here", Sec_WebSocket_Version="13")
 # How long a client that was refused may take to notice.
 _LINGER_SECONDS = 2.0
 _HOST_MISSING = problem(400, "an HTTP/1.1 request names exactly one Host (RFC 9112 3.2)")
@@ -343,6 +344,9 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(problem(405, "this is no proxy"))
             return b""
         if websocket and method == b"GET":
+            if self._headers.get("sec-websocket-version") != "13":
+                self._refuse(_VERSION_UNKNOWN)
+                return b""
             self._reading_since = None
             self._upgrade = (self._target.decode("latin-1"), self._head() + rest)
             return b""

@@ -83,7 +83,8 @@ class HttpListener:
             lambda: HttpConnection(self), host, port, ssl=self._ssl_context, backlog=1_024
         )
         self.port = self._server.sockets[0].getsockname()[1]
-        self._sweep()
+        if self._sweep_timer is None:
+            self._sweep()
 
     def connection_count(self) -> int:
         return len(self._connections) + len(self._sessions)

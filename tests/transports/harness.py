@@ -117,7 +117,11 @@ class Hub:
             return self.switch.account(name)
         except KeyError:
             account = self.switch.add_account(
-                name, asset_code="USD", asset_scale=9, min_balance=-(10**15)
+                name,
+                asset_code="USD",
+                asset_scale=9,
+                min_balance=-(10**15),
+                round_trip_time=100,
             )
             self.switch.set_route(f"g.hub.{name}", account)
             return account

@@ -7,15 +7,24 @@ import pytest
 
 from fastilp.transports.http_messages import HttpLimits, HttpRequest, HttpResponse
 from tests import ilp_bytes
-from tests.transports.harness import FULFILLMENT, Client, hub, on_uvloop, post, prepare, until
+from tests.transports.harness import (
+    FULFILLMENT,
+    Client,
+    Response,
+    hub,
+    on_uvloop,
+    post,
+    prepare,
+    until,
+)
 
 
-def problem_of(response: object) -> dict[str, object]:
-    assert response.headers["content-type"] == "application/problem+json"  # type: ignore[attr-defined]
-    problem = json.loads(response.body)  # type: ignore[attr-defined]
-    assert problem["status"] == response.status  # type: ignore[attr-defined]
+def problem_of(response: Response) -> dict[str, object]:
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, object] = json.loads(response.body)
+    assert problem["status"] == response.status
     assert problem["detail"]
-    return problem  # type: ignore[no-any-return]
+    return problem
 
 
 @on_uvloop

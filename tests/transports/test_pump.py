@@ -6,7 +6,7 @@ from pathlib import Path
 from fastilp._core.ledger import Ledger
 from fastilp._core.link import Link
 from fastilp._core.switch import Switch
-from fastilp.transports.pump import Clock, Pump
+from fastilp.transports.pump import Clock, Event, Pump
 from tests import ilp_bytes
 from tests.transports.harness import FULFILLMENT, Receiver, on_uvloop, prepare, until
 
@@ -139,10 +139,10 @@ async def test_a_broken_shell_stops_nobody_else() -> None:
 
 @on_uvloop
 async def test_events_are_handed_on() -> None:
-    events: list[tuple[str, object, int]] = []
+    events: list[Event] = []
     switch = Switch(Ledger.memory(), address="g.hub")
 
-    def broken(batch: list[tuple[str, object, int]]) -> None:
+    def broken(batch: list[Event]) -> None:
         events.extend(batch)
         raise RuntimeError("control is broken")
 
