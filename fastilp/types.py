@@ -1,5 +1,6 @@
 """Small types that several layers share. Imports nothing of fastilp."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _version
@@ -32,3 +33,36 @@ class EndpointKind(StrEnum):
     """What answers the packets of an account inside this process, instead of a peer."""
 
     LOOPBACK = "loopback"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDetails:
+    """An account as control and storage know it: names and meaning of docs/configuration.md.
+
+    Tokens are plain text here. Never log one of these.
+    """
+
+    username: str
+    ilp_address: str
+    asset_code: str
+    asset_scale: int
+    routing_relation: Relation = Relation.NON_ROUTING_ACCOUNT
+    round_trip_time: int = 500
+    max_packet_amount: int = 2**64 - 1
+    min_balance: int | None = None
+    max_balance: int | None = None
+    max_in_flight_amount: int | None = None
+    in_flight_in_max: int = 16_384
+    in_flight_out_max: int = 16_384
+    packets_per_minute_limit: int | None = None
+    amount_per_minute_limit: int | None = None
+    ilp_over_http_url: str | None = None
+    ilp_over_http_incoming_token: str | None = None
+    ilp_over_http_outgoing_token: str | None = None
+    ilp_over_btp_url: str | None = None
+    ilp_over_btp_incoming_token: str | None = None
+    ilp_over_btp_outgoing_token: str | None = None
+    settle_threshold: int | None = None
+    settle_to: int | None = None
+    settlement_engine_url: str | None = None
+    endpoint: EndpointKind | None = None

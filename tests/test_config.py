@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from fastilp import config
-from fastilp.config_models import (
+from fastilp.config.models import (
     AccountConfig,
     ExchangeRateConfig,
     ListenConfig,

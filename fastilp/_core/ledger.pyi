@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import final
+from typing import Self, final
 
 from typing_extensions import disjoint_base
 
@@ -24,11 +24,11 @@ class Ledger:
         durability: str = "commit",
         map_size: int = ...,
         preallocate: int = ...,
-    ) -> Ledger:
+    ) -> Self:
         """Open or create the LMDB directory `path`. `durability`: "commit" or "process". Raises
         StorageError."""
     @classmethod
-    def memory(cls, manual_commit: bool = False) -> Ledger:
+    def memory(cls, manual_commit: bool = False) -> Self:
         """Keeps nothing. `manual_commit`: tickets are committed by `release`, for tests."""
     def release(self, ticket: int | None = None) -> None:
         """Commit up to `ticket` (default: all) of a memory ledger with manual_commit."""

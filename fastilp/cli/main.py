@@ -16,6 +16,10 @@ from fastilp.types import VERSION
 
 # Command -> module whose `command` is a function, or a typer application with commands of its own.
 COMMANDS = {
+    "run": "fastilp.cli.run",
+    "demo": "fastilp.cli.demo",
+    "status": "fastilp.cli.status",
+    "backup": "fastilp.cli.backup",
     "packet": "fastilp.cli.packet",
 }
 

@@ -1,9 +1,9 @@
 """Settings of a node: a TOML file, `FASTILP_<SECTION>__<KEY>` of the environment, flags.
 
-The only reader of the environment. Imports errors and `config_models`, where the sections are.
-Promises that what `load` returns is complete and right, or a ConfigError that lists everything that
-is wrong: file or variable, dotted key, what it was and what it should be. Names and defaults are
-those of Interledger.rs where it has the setting.
+The only reader of the environment. Imports errors and `models`, where the sections are.
+Promises that what `load` returns is complete and right, or a ConfigError that lists everything
+that is wrong: file or variable, dotted key, what it was and what it should be. Names and
+defaults are those of Interledger.rs where it has the setting.
 """
 
 import difflib
@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
-from fastilp.config_models import AccountConfig, Settings, contradictions
+from fastilp.config.models import AccountConfig, Settings, contradictions
 from fastilp.errors import ConfigError
 
 _PREFIX = "FASTILP_"
@@ -103,7 +103,9 @@ def _nest(flags: Mapping[str, object]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for dotted, value in flags.items():
         section, _, key = dotted.partition(".")
-        if value is not None:
+        if value is not None and not key:
+            nested[section] = value
+        elif value is not None:
             nested.setdefault(section, {})[key] = value
     return nested
 

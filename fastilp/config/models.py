@@ -1,4 +1,5 @@
-"""The models behind `config.load`: one frozen pydantic class per section, a type per kind of value.
+"""The models behind `config.load`: one frozen pydantic class per section, a type per kind of
+value.
 
 Imports types and the address grammar of `_core.packet`. Every message says what would be right,
 because `config` shows it to a person who looks at a file. Numbers may be strings, as in

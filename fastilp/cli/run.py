@@ -1,0 +1,49 @@
+"""`fastilp run`: a node until a signal ends it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastilp import config
+from fastilp.node import serve
+from fastilp.node.logs import configure
+
+
+def command(
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="TOML file; examples/node.toml shows every key."),
+    ] = None,
+    http: Annotated[
+        str | None, typer.Option(help="Listen there: listen.http. Port 0 lets the system choose.")
+    ] = None,
+    data_dir: Annotated[str | None, typer.Option(help="The ledger: node.data_dir.")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error: logging.level.")
+    ] = None,
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(help='Written when packets are served: {"http": "host:port", "pid": …}.'),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only read the settings.")] = False,
+) -> None:
+    """Run a node. SIGTERM or Ctrl-C finishes what is in flight and stops it, a second one at once.
+
+    Examples:
+
+        fastilp run --config examples/node.toml
+
+        FASTILP_LISTEN__HTTP=0.0.0.0:7770 fastilp run --config node.toml
+    """
+    overrides = {
+        "listen.http": http,
+        "node.data_dir": data_dir,
+        "logging.level": log_level,
+    }
+    settings = config.load(config_file, overrides)
+    if check:
+        typer.echo(f"{config_file or 'defaults'}: {len(settings.accounts)} accounts, all right")
+        return
+    configure(settings.logging.level, settings.logging.format)
+    serve(settings, ready_file=ready_file)

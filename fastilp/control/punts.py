@@ -1,0 +1,87 @@
+"""What the switch hands up: Prepares to our own address and to `peer.`, which only control can
+answer.
+
+Owner of `Switch.control`; the pump calls `flush` when something waits there. Imports _core,
+ildcp, echo and types. Promises one answer to each punt, at once: a Fulfill, a Reject, or for an
+echo the Prepare that goes on in its place (docs/data-path.md). Nothing that a peer sends makes
+it raise.
+"""
+
+from collections.abc import Callable
+
+from fastilp._core.ledger import Account
+from fastilp._core.link import Link
+from fastilp._core.packet import Fulfill, Prepare, Reject
+from fastilp._core.switch import Switch
+from fastilp.control import echo, ildcp
+from fastilp.errors import DecodeError
+from fastilp.types import AccountDetails, Relation
+
+Answer = Fulfill | Reject | Prepare
+
+
+class Punts:
+    """`details` finds an account's record by its name; `wake` asks for a turn of the pump."""
+
+    def __init__(
+        self,
+        switch: Switch,
+        details: Callable[[str], AccountDetails | None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._switch = switch
+        self._details = details
+        self._wake = wake
+        switch.control.owner = self
+        # Up: from now on the switch hands up, instead of refusing.
+        switch.control.up = True
+
+    def flush(self, link: Link) -> None:
+        """Take what waits on the control link and answer it."""
+        answers = [
+            (request_id, bytes(self.answer(self._switch.punt_account(request_id), packet)))
+            for request_id, packet in link.take()
+        ]
+        if answers:
+            link.receive(answers)
+            self._wake()
+
+    def answer(self, account: Account, packet: bytes) -> Answer:
+        """What control says to one punted Prepare of an account."""
+        try:
+            prepare = Prepare.decode(packet)
+        except DecodeError as error:
+            return self._reject("F01", str(error))
+        if prepare.destination == self._switch.address:
+            return self._answer_own_address(prepare)
+        if prepare.amount != 0:
+            return self._reject("F03", f"{prepare.destination} takes no money; send amount 0")
+        if prepare.destination == ildcp.DESTINATION:
+            return self._answer_ildcp(account, prepare)
+        return self._reject("F01", f"there is no {prepare.destination} here")
+
+    def _answer_own_address(self, prepare: Prepare) -> Answer:
+        if not echo.is_echo(prepare):
+            return self._reject("F02", "nothing receives at the connector's own address")
+        try:
+            return echo.reply(prepare, self._switch.address)
+        except echo.EchoError as error:
+            return self._reject("F01", str(error))
+
+    def _answer_ildcp(self, account: Account, prepare: Prepare) -> Answer:
+        if prepare.execution_condition != ildcp.CONDITION:
+            return self._reject("F01", "the condition of peer.config is SHA-256 of 32 zero bytes")
+        details = self._details(account.name)
+        if details is None or not self._is_assigned(details):
+            return self._reject("F00", f"we assign no address to account {account.name}")
+        data = ildcp.response_data(details.ilp_address, account.asset_scale, account.asset_code)
+        return Fulfill(fulfillment=ildcp.FULFILLMENT, data=data)
+
+    def _is_assigned(self, details: AccountDetails) -> bool:
+        """RFC 31: a parent tells its children. A peer gets an answer if it was given an address."""
+        if details.routing_relation in (Relation.CHILD, Relation.NON_ROUTING_ACCOUNT):
+            return True
+        return details.ilp_address != f"{self._switch.address}.{details.username}"
+
+    def _reject(self, code: str, message: str) -> Reject:
+        return Reject(code=code, triggered_by=self._switch.address, message=message)

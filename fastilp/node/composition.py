@@ -1,0 +1,189 @@
+"""`Node`: opens the ledger, builds the switch, starts transports and control, and ends all of it
+in order.
+
+Promises that a start leaves a whole node or nothing open, and that a stop answers or rejects
+what is in flight, and commits, before it closes the ledger.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+
+import structlog
+
+from fastilp._core.switch import Switch
+from fastilp.config import secret_seed
+from fastilp.config.models import Settings, split_host_port
+from fastilp.control.accounts import Accounts
+from fastilp.control.punts import Punts
+from fastilp.control.rates import set_rates
+from fastilp.control.status import StatusApi
+from fastilp.errors import ConfigError
+from fastilp.node.details import details_of
+from fastilp.node.links import AccountLinks
+from fastilp.node.report import log_crash_report, log_events, log_unserved
+from fastilp.storage.ledger import Ledger
+from fastilp.transports.auth import TokenTable
+from fastilp.transports.btp import BtpPort
+from fastilp.transports.http_messages import HttpRequest, HttpResponse
+from fastilp.transports.http_port import HttpPort
+from fastilp.transports.http_server import HttpListener
+from fastilp.transports.pump import Pump
+
+_log = structlog.get_logger("fastilp.node")
+
+# How often a drain looks whether it is done, and how long connections get to take their answers.
+_DRAIN_POLL_SECONDS = 0.02
+_HANG_UP_SECONDS = 2.0
+
+
+class Node:
+    """A node in the running event loop, where it is made: `await start()`, … `await stop()`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ledger = _open_ledger(settings)
+        try:
+            self._build()
+        except BaseException:
+            self.ledger.close()
+            raise
+
+    def _build(self) -> None:
+        """Everything that needs no socket: what is wrong with the settings shows here."""
+        settings = self.settings
+        log_crash_report(self.ledger)
+        log_unserved(settings)
+        _, generated = secret_seed(settings)
+        if generated is not None:
+            _log.info("secret_seed generated; keep a copy, it must not change", path=generated)
+        self.switch = Switch(
+            self.ledger,
+            settings.node.ilp_address,
+            in_flight_max=settings.node.in_flight_max,
+            hold_max_ms=settings.node.hold_max_ms,
+            window_min_ms=settings.node.window_min_ms,
+        )
+        self.accounts = Accounts(self.switch)
+        for account in settings.accounts:
+            self.accounts.add(details_of(account))
+        self.accounts.set_static_routes(settings.routes)
+        set_rates(self.switch, settings.rates, settings.exchange_rate.spread)
+        self.pump = Pump(self.switch, log_events)
+        self._links: dict[str, AccountLinks] = {}
+        self._listener: HttpListener | None = None
+
+    async def start(self) -> None:
+        """Listen and dial. Raises ConfigError where listening fails; then nothing is left open."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        Punts(self.switch, self.accounts.details, self.pump.wake)
+        http_tokens: TokenTable[HttpPort] = TokenTable()
+        btp_tokens: TokenTable[BtpPort] = TokenTable()
+        for account, details in self.accounts:
+            self._links[details.username] = AccountLinks(
+                self.pump, account, details, http_tokens, btp_tokens
+            )
+        listener = HttpListener(self.pump, http_tokens, btp_tokens, fallback=self._fallback())
+        await _listen(listener, self.settings.listen.http)
+        self._listener = listener
+        for links in self._links.values():
+            links.start()
+        _log.info(
+            "ready",
+            http=self.http,
+            ilp_address=self.switch.address,
+            accounts=len(self._links),
+            data_dir=self.settings.node.data_dir,
+            durability=self.settings.node.durability,
+        )
+
+    @property
+    def http(self) -> str:
+        """Where it listens, host:port, with the port that the system chose."""
+        host, _ = split_host_port(self.settings.listen.http)
+        port = self._listener.port if self._listener else 0
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def stop(self) -> None:
+        """Take no more, finish what is in flight (at most `drain_max_ms`), commit, close."""
+        in_flight = self.switch.in_flight()
+        _log.info("draining", in_flight=in_flight)
+        if self._listener is not None:
+            self._listener.stop_accepting()
+            self.switch.drain()
+            await self._drain()
+            await self._listener.drain(_HANG_UP_SECONDS)
+        for links in self._links.values():
+            await links.close()
+        self.pump.close()
+        left = self.switch.in_flight()
+        self.ledger.close()
+        if left:
+            _log.warning("stopped with packets in flight; the next start reports them", left=left)
+        else:
+            _log.info("stopped")
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.settings.node.drain_max_ms / 1_000
+        while loop.time() < end and not self._is_drained():
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+
+    def _is_drained(self) -> bool:
+        # A Fulfill leaves after its commit: with nothing in flight there may still be some to send.
+        return self.switch.in_flight() == 0 and self.switch.waiting() == 0
+
+    def _fallback(self) -> "_Fallback":
+        token = self.settings.node.admin_auth_token
+        return _Fallback(
+            StatusApi(
+                self.switch,
+                self.accounts,
+                token.get_secret_value() if token else None,
+                lambda username: self._links[username].states(),
+            )
+        )
+
+
+class _Fallback:
+    """The listener's shape of a request and an answer, and the status API's."""
+
+    def __init__(self, api: StatusApi) -> None:
+        self._api = api
+
+    def __call__(self, request: HttpRequest) -> HttpResponse | None:
+        authorization = request.headers.get("authorization", "")
+        answer = self._api.answer(request.method, request.target, authorization)
+        if answer is None:
+            return None
+        return HttpResponse(
+            answer.status,
+            answer.body,
+            content_type=answer.content_type,
+            headers=dict(answer.headers),
+        )
+
+
+def _open_ledger(settings: Settings) -> Ledger:
+    path = Path(settings.node.data_dir)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{os.fspath(path)!r} cannot be made: {error.strerror}"
+        raise ConfigError(message, key="node.data_dir") from None
+    return Ledger.open(str(path), durability=settings.node.durability)
+
+
+async def _listen(listener: HttpListener, address: str) -> None:
+    host, port = split_host_port(address)
+    try:
+        await listener.start(host, port)
+    except OSError as error:
+        message = f"cannot listen on {address}: {error.strerror or error}"
+        raise ConfigError(message, key="listen.http") from None

@@ -1,0 +1,117 @@
+"""The links of one account: which transports it has, and which of them its packets leave by.
+
+Imports transports, endpoints, _core and types. Each account has one way out: its endpoint, else
+its HTTP URL, else BTP (dialled by us or by the peer), else none, and then Prepares to it are
+answered T01. A peer that cannot be reached is never a reason not to start.
+"""
+
+import structlog
+
+from fastilp._core.ledger import Account
+from fastilp._core.link import Link
+from fastilp._core.switch import Switch
+from fastilp.endpoints.loopback import Loopback
+from fastilp.errors import ConfigError, UsageError
+from fastilp.transports.auth import TokenTable
+from fastilp.transports.btp import BtpPort
+from fastilp.transports.btp_client import BtpDialler
+from fastilp.transports.http_client import HttpSender
+from fastilp.transports.http_port import HttpPort
+from fastilp.transports.pump import Pump
+from fastilp.types import AccountDetails, EndpointKind
+
+_log = structlog.get_logger("fastilp.links")
+
+
+class AccountLinks:
+    """Made once per account; `start` dials, `close` hangs up."""
+
+    def __init__(
+        self,
+        pump: Pump,
+        account: Account,
+        details: AccountDetails,
+        http_tokens: TokenTable[HttpPort],
+        btp_tokens: TokenTable[BtpPort],
+    ) -> None:
+        self._pump = pump
+        self._switch: Switch = pump.switch
+        self._account = account
+        self._details = details
+        self._links: dict[str, Link] = {}
+        self._dialler: BtpDialler | None = None
+        self._sender: HttpSender | None = None
+        try:
+            self._open_endpoint()
+            self._open_http(http_tokens)
+            self._open_btp(btp_tokens)
+        except UsageError as error:
+            raise ConfigError(str(error), key=f"accounts.{details.username}") from None
+        self._choose_egress()
+
+    def start(self) -> None:
+        if self._dialler is not None:
+            self._dialler.start()
+
+    async def close(self) -> None:
+        """Hang up; what still waits for an answer over HTTP is rejected."""
+        if self._dialler is not None:
+            await self._dialler.close()
+        if self._sender is not None:
+            self._sender.close()
+
+    def states(self) -> dict[str, bool]:
+        """Which links are up, by kind."""
+        return {kind: link.up for kind, link in self._links.items()}
+
+    def _open(self, kind: str, *, btp: bool = False, local: bool = False) -> Link:
+        link = self._switch.open_link(
+            self._account,
+            kind="btp" if btp else "message",
+            name=f"{self._details.username}/{kind}",
+            local=local,
+        )
+        self._links[kind] = link
+        return link
+
+    def _open_endpoint(self) -> None:
+        if self._details.endpoint is EndpointKind.LOOPBACK:
+            link = self._open("loopback", local=True)
+            Loopback(link, self._switch.address, self._pump.wake)
+
+    def _open_http(self, tokens: TokenTable[HttpPort]) -> None:
+        details = self._details
+        if details.ilp_over_http_incoming_token:
+            port = HttpPort(self._open("http-in"), self._pump)
+            tokens.put(details.username, details.ilp_over_http_incoming_token, port)
+        if details.ilp_over_http_url:
+            self._sender = HttpSender(
+                self._open("http-out"),
+                self._pump,
+                details.ilp_over_http_url,
+                details.ilp_over_http_outgoing_token or "",
+            )
+
+    def _open_btp(self, tokens: TokenTable[BtpPort]) -> None:
+        details = self._details
+        if not details.ilp_over_btp_incoming_token and not details.ilp_over_btp_url:
+            return
+        port = BtpPort(self._open("btp", btp=True), self._pump, self._on_btp_change)
+        if details.ilp_over_btp_incoming_token:
+            tokens.put(details.username, details.ilp_over_btp_incoming_token, port)
+        if details.ilp_over_btp_url:
+            self._dialler = BtpDialler(
+                port, details.ilp_over_btp_url, details.ilp_over_btp_outgoing_token
+            )
+
+    def _choose_egress(self) -> None:
+        # Without a choice of ours the first link would be it, and http-in cannot send Prepares.
+        for kind in ("loopback", "http-out", "btp"):
+            if kind in self._links:
+                self._switch.set_egress(self._account, self._links[kind])
+                return
+        self._switch.set_egress(self._account, None)
+
+    def _on_btp_change(self, port: BtpPort) -> None:
+        event = "btp link up" if port.up else "btp link down"
+        _log.info(event, account=self._details.username)

@@ -1,0 +1,55 @@
+"""What a node tells its operator about itself: log lines, never one per packet. Imports _core,
+config.
+"""
+
+from collections import Counter
+
+import structlog
+
+from fastilp._core.ledger import Account
+from fastilp.config.models import Settings
+from fastilp.storage.ledger import Ledger
+
+_log = structlog.get_logger("fastilp.node")
+
+Event = tuple[str, Account | None, int]
+
+
+def log_crash_report(ledger: Ledger) -> None:
+    """One line per account that the last run left something open for; none after a clean stop."""
+    for entry in ledger.crash_report():
+        shown = {key: value for key, value in entry.items() if not isinstance(value, bytes)}
+        account_id = entry.get("account_id")
+        if isinstance(account_id, bytes):
+            shown["account_id"] = account_id.hex()
+        _log.warning("the last run did not end cleanly: left open", **shown)
+
+
+def log_unserved(settings: Settings) -> None:
+    """Settings that are accepted and have no effect yet must not look as if they had one."""
+    keys = [
+        f"listen.{name}"
+        for name in ("settlement", "batch")
+        if getattr(settings.listen, name) is not None
+    ]
+    keys += [
+        f"accounts.{account.username}.settlement_engine_url"
+        for account in settings.accounts
+        if account.settlement_engine_url is not None
+    ]
+    for key in keys:
+        _log.warning("this setting has no effect in this version", key=key)
+
+
+def log_events(events: list[Event]) -> None:
+    """What the switch reports once per turn: the disk, and Fulfills that could not wait for it."""
+    early: Counter[str] = Counter()
+    for kind, account, value in events:
+        if kind == "fulfilled_before_commit" and account is not None:
+            early[account.name] += value
+        elif kind == "store":
+            _log.error("the ledger's disk: health changed", health=value)
+        elif kind == "settle" and account is not None:
+            _log.debug("settlement is due", account=account.name, amount=value)
+    for name, amount in early.items():
+        _log.error("fulfilled before commit: the disk is too slow", account=name, amount=amount)

@@ -1,0 +1,85 @@
+"""Run one node until a signal ends it.
+
+The first SIGTERM or SIGINT drains and stops with status 0; a second one ends the process at
+once, which the ledger survives like any crash. The ready file is for whoever started us with
+port 0.
+"""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import uvloop
+
+from fastilp.config.models import Settings
+from fastilp.node.composition import Node
+
+_KILLED_STATUS = 130
+
+Work = Callable[[Node, Callable[[], None]], Awaitable[None]]
+"""Gets the node, and a function that ends it."""
+
+
+def serve(
+    settings: Settings,
+    *,
+    ready_file: Path | None = None,
+    work: Work | None = None,
+) -> None:
+    """Returns after a clean stop. `work` runs in the node's loop once it is ready; when it returns
+    the node goes on, and when it raises the node stops and the exception comes out here."""
+    uvloop.run(_serve(settings, ready_file, work))
+
+
+async def _serve(
+    settings: Settings,
+    ready_file: Path | None,
+    work: Work | None,
+) -> None:
+    ended = asyncio.Event()
+    _on_signals(ended)
+    node = Node(settings)
+    await node.start()
+    try:
+        if ready_file is not None:
+            _write_ready_file(ready_file, node)
+        if work is not None and not ended.is_set():
+            await _work_or_end(work(node, ended.set), ended)
+        await ended.wait()
+    finally:
+        await node.stop()
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+
+
+def _on_signals(ended: asyncio.Event) -> None:
+    def on_signal() -> None:
+        if ended.is_set():
+            os._exit(_KILLED_STATUS)
+        ended.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+
+
+async def _work_or_end(work: Awaitable[None], ended: asyncio.Event) -> None:
+    working = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(ended.wait())
+    await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if working.done():
+        working.result()
+    else:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+def _write_ready_file(path: Path, node: Node) -> None:
+    # Renamed into place: whoever waits for the file finds all of it.
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(json.dumps({"http": node.http, "pid": os.getpid()}) + "\n")
+    draft.replace(path)

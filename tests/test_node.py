@@ -1,0 +1,327 @@
+"""A whole node as a process: payments over real sockets, shutdown, crash, and what it refuses."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from fastilp._core.packet import Fulfill, Prepare, Reject, decode
+from tests.node_process import NodeProcess
+
+CONDITION = sha256(bytes(32)).digest()
+ACCOUNTS = """
+[[accounts]]
+username = "alice"
+asset_code = "ABC"
+asset_scale = 9
+ilp_over_http_incoming_token = "alice-token"
+[[accounts]]
+username = "loop"
+asset_code = "ABC"
+asset_scale = 9
+endpoint = "loopback"
+"""
+
+
+def prepare(destination: str, amount: int = 10, seconds: float = 20.0) -> bytes:
+    return bytes(
+        Prepare(
+            amount=amount,
+            expires_at=int((time.time() + seconds) * 1_000),
+            execution_condition=CONDITION,
+            destination=destination,
+        )
+    )
+
+
+def pay(node: NodeProcess, destination: str, amount: int = 10) -> Fulfill | Reject:
+    answer = decode(node.send("alice", prepare(destination, amount)))
+    assert isinstance(answer, Fulfill | Reject)
+    return answer
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[NodeProcess]:
+    with NodeProcess(tmp_path / "node", ACCOUNTS) as running:
+        yield running
+
+
+def test_payment_and_clean_restart(node: NodeProcess) -> None:
+    assert isinstance(pay(node, "example.node.loop"), Fulfill)
+    refused = pay(node, "example.node.loop.reject.F99")
+    assert isinstance(refused, Reject) and refused.code == "F99"
+    assert node.get("/")["status"] == "Ready"
+    assert node.get("/accounts/alice/balance") == {"asset_code": "ABC", "balance": -1e-8}
+    assert node.get("/accounts/alice/balance", "alice-token")["balance"] == -1e-8
+    assert node.status_of("/accounts", "wrong") == 401
+    assert node.status_of("/nothing", "admin") == 404
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 0
+    assert not (node.directory / "ready.json").exists()
+    node.start()
+    assert node.balances() == {"alice": -10, "loop": 10}
+    assert [e for e in node.events() if e["level"] != "info"] == []
+
+
+def test_no_packet_is_logged(node: NodeProcess) -> None:
+    before = len(node.events())
+    for _ in range(20):
+        pay(node, "example.node.loop")
+        pay(node, "example.node.nobody")
+    assert len(node.events()) == before
+
+
+def test_interrupt_stops_too(node: NodeProcess) -> None:
+    node.signal(signal.SIGINT)
+    assert node.wait() == 0
+    assert node.events()[-1]["message"] == "stopped"
+
+
+def in_flight(node: NodeProcess, seconds: float) -> tuple[threading.Thread, list[bytes]]:
+    """Send a Prepare that nobody answers, and return when the node holds it."""
+    answers: list[bytes] = []
+    packet = prepare("example.node.loop.ignore", 7, seconds)
+
+    def send() -> None:
+        try:
+            answers.append(node.send("alice", packet))
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    while node.get("/status")["in_flight"] == 0:
+        time.sleep(0.01)
+    return thread, answers
+
+
+def test_shutdown_finishes_what_is_in_flight(node: NodeProcess) -> None:
+    thread, answers = in_flight(node, 3.0)
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 0
+    thread.join()
+    [packet] = answers
+    answer = decode(packet)
+    assert isinstance(answer, Reject) and answer.code == "R00"
+    node.start()
+    assert node.balances() == {"alice": 0, "loop": 0}
+    assert [e for e in node.events() if e["level"] != "info"] == []
+
+
+def test_shutdown_is_bounded_and_the_rest_is_reported(node: NodeProcess) -> None:
+    node.signal(signal.SIGTERM)
+    node.wait()
+    node.config.write_text(node.config.read_text().replace("[node]", "[node]\ndrain_max_ms = 200"))
+    node.start()
+    thread, _ = in_flight(node, 25.0)
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 0
+    thread.join()
+    node.start()
+    assert node.balances() == {"alice": 0, "loop": 0}
+
+
+def test_second_signal_ends_at_once(node: NodeProcess) -> None:
+    thread, _ = in_flight(node, 25.0)
+    node.signal(signal.SIGTERM)
+    while "draining" not in node.log():
+        time.sleep(0.01)
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 130
+    thread.join()
+
+
+def test_kill_keeps_balances_and_reports(node: NodeProcess) -> None:
+    thread, _ = in_flight(node, 25.0)
+    # A Fulfill leaves after its commit, and what was sent before it is in an earlier one.
+    for _ in range(5):
+        assert isinstance(pay(node, "example.node.loop"), Fulfill)
+    node.kill()
+    thread.join()
+    node.start()
+    assert node.balances() == {"alice": -50, "loop": 50}
+    report = {e["name"]: e for e in node.events() if "in_flight_out" in e}
+    assert report["loop"]["in_flight_out"] == 7
+    assert report["alice"]["in_flight_in"] == 7
+
+
+def test_second_node_on_one_directory(node: NodeProcess) -> None:
+    with NodeProcess(node.directory / "second", ACCOUNTS) as second:
+        second.kill()
+        second.config.write_text(node.config.read_text())
+        second.spawn()
+        assert second.wait() == 1
+        assert str(node.data_dir) in second.log()
+        assert "another node" in second.log()
+        assert "Traceback" not in second.log()
+    assert isinstance(pay(node, "example.node.loop"), Fulfill)
+
+
+def test_taken_port(node: NodeProcess, tmp_path: Path) -> None:
+    second = NodeProcess(tmp_path / "second", ACCOUNTS)
+    second.spawn("--http", node.http)
+    assert second.wait() == 1
+    assert f"[listen.http]: cannot listen on {node.http}" in second.log()
+    assert "Traceback" not in second.log()
+
+
+def test_bad_settings(tmp_path: Path) -> None:
+    bad = NodeProcess(tmp_path / "node", '[rates]\nABC = "0"\n')
+    bad.spawn()
+    assert bad.wait() == 1
+    assert "[rates.ABC]" in bad.log() and "greater than zero" in bad.log()
+    assert not bad.data_dir.exists()
+
+
+def test_asset_that_changed(node: NodeProcess) -> None:
+    pay(node, "example.node.loop")
+    node.signal(signal.SIGTERM)
+    node.wait()
+    text = node.config.read_text()
+    node.config.write_text(text.replace("asset_scale = 9", "asset_scale = 6", 1))
+    node.spawn()
+    assert node.wait() == 1
+    assert "accounts.alice" in node.log() and "Traceback" not in node.log()
+
+
+def test_settings_without_effect_and_the_seed_are_said(tmp_path: Path) -> None:
+    config = ACCOUNTS + 'settlement_engine_url = "http://127.0.0.1:1/"\n'
+    with NodeProcess(tmp_path / "node", config) as node:
+        said = {event["message"]: event for event in node.events()}
+        no_effect = said["this setting has no effect in this version"]
+        assert no_effect["key"] == "accounts.loop.settlement_engine_url"
+        assert any(message.startswith("secret_seed generated") for message in said)
+
+
+def test_unreachable_peers_stop_nothing(tmp_path: Path) -> None:
+    # Port 1 of this host is nobody's.
+    config = f"""{ACCOUNTS}
+[[accounts]]
+username = "over_http"
+asset_code = "ABC"
+asset_scale = 9
+ilp_over_http_url = "http://127.0.0.1:1/ilp"
+[[accounts]]
+username = "over_btp"
+asset_code = "ABC"
+asset_scale = 9
+ilp_over_btp_url = "btp+ws://127.0.0.1:1/"
+[[accounts]]
+username = "nowhere"
+asset_code = "ABC"
+asset_scale = 9
+"""
+    with NodeProcess(tmp_path / "node", config) as node:
+        for username in ("over_http", "over_btp", "nowhere"):
+            answer = pay(node, f"example.node.{username}")
+            assert isinstance(answer, Reject) and answer.code == "T01", username
+        assert isinstance(pay(node, "example.node.loop"), Fulfill)
+        node.signal(signal.SIGTERM)
+        assert node.wait() == 0
+
+
+PEER = """
+[[accounts]]
+username = "{username}"
+asset_code = "ABC"
+asset_scale = 9
+routing_relation = "Peer"
+{link}
+[routes]
+"{prefix}" = "{username}"
+"""
+
+
+def link_up(node: NodeProcess, username: str) -> None:
+    while not next(
+        each["links"]["btp"]
+        for each in node.get("/status")["accounts"]
+        if each["username"] == username
+    ):
+        time.sleep(0.02)
+
+
+def test_two_nodes_over_btp(tmp_path: Path) -> None:
+    link = 'ilp_over_btp_incoming_token = "secret"'
+    accounts = ACCOUNTS + PEER.format(username="first", link=link, prefix="example.first")
+    with NodeProcess(tmp_path / "second", accounts, "example.second") as second:
+        url = f"btp+ws://{second.http}/accounts/first/ilp/btp"
+        link = f'ilp_over_btp_url = "{url}"\nilp_over_btp_outgoing_token = "secret"'
+        accounts = ACCOUNTS + PEER.format(username="second", link=link, prefix="example.second")
+        with NodeProcess(tmp_path / "first", accounts, "example.first") as first:
+            link_up(first, "second")
+            assert isinstance(pay(first, "example.second.loop"), Fulfill)
+            # The dialled connection carries the other direction too.
+            assert isinstance(pay(second, "example.first.loop", 3), Fulfill)
+            assert first.balances() == {"alice": -10, "loop": 3, "second": 7}
+            assert second.balances() == {"alice": -3, "loop": 10, "first": -7}
+            second.signal(signal.SIGTERM)
+            assert second.wait() == 0
+            answer = pay(first, "example.second.loop")
+            assert isinstance(answer, Reject) and answer.code == "T01"
+
+
+def test_two_nodes_over_http(tmp_path: Path) -> None:
+    link = 'ilp_over_http_incoming_token = "secret"'
+    accounts = ACCOUNTS + PEER.format(username="first", link=link, prefix="example.first")
+    with NodeProcess(tmp_path / "second", accounts, "example.second") as second:
+        url = f"http://{second.http}/accounts/first/ilp"
+        link = f'ilp_over_http_url = "{url}"\nilp_over_http_outgoing_token = "secret"'
+        accounts = ACCOUNTS + PEER.format(username="second", link=link, prefix="example.second")
+        with NodeProcess(tmp_path / "first", accounts, "example.first") as first:
+            assert isinstance(pay(first, "example.second.loop"), Fulfill)
+            refused = pay(first, "example.second.loop.reject.T04")
+            assert isinstance(refused, Reject)
+            assert (refused.code, refused.triggered_by) == ("T04", "example.second")
+            assert first.balances() == {"alice": -10, "loop": 0, "second": 10}
+
+
+def test_status_command_and_backup(node: NodeProcess) -> None:
+    pay(node, "example.node.loop")
+
+    def fastilp(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "fastilp", *arguments],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    shown = fastilp("status", "--url", f"http://{node.http}", "--token", "admin")
+    assert shown.returncode == 0, shown.stderr
+    assert "alice" in shown.stdout and "-0.000000010" in shown.stdout
+    assert "loopback up" in shown.stdout
+    refused = fastilp("status", "--url", f"http://{node.http}", "--token", "wrong")
+    assert (refused.returncode, "401" in refused.stderr) == (1, True)
+    copy = node.directory / "copy"
+    copied = fastilp("backup", "--config", str(node.config), str(copy))
+    assert copied.returncode == 0, copied.stderr
+    pay(node, "example.node.loop")
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 0
+    gone = fastilp("status", "--url", f"http://{node.http}", "--token", "admin")
+    assert (gone.returncode, "no node answers" in gone.stderr) == (1, True)
+    again = fastilp("backup", "--config", str(node.config), str(copy))
+    assert again.returncode == 1 and "Traceback" not in again.stderr
+    seed = (node.data_dir / "secret_seed").read_text()
+    node.start("--data-dir", str(copy))
+    assert node.balances() == {"alice": -10, "loop": 10}
+    assert (copy / "secret_seed").read_text() == seed
+
+
+def test_demo(tmp_path: Path) -> None:
+    arguments = ["--once", "--packets", "500", "--http", "127.0.0.1:0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "fastilp", "demo", *arguments, "--data-dir", str(tmp_path / "demo")],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "500 of 500 packets fulfilled" in done.stdout
+    # 500 packets of 1,000,000 units, at 0.8 and less 0.2 %.
+    assert "alice paid 0.500000000 USD, bob got 0.399200000 EUR" in done.stdout
+    assert done.stdout.count("debits equal credits") == 2
+    assert "bob himself counted" not in done.stdout
