@@ -1,10 +1,12 @@
 """BTP 2.0, the dialling side: keeps one connection up to a peer's URL. Imports _core and transports
 only.
 
-dialler = BtpDialler(port, "btp+wss://:secret@b.example/accounts/a/ilp/btp")
-dialler.start()
-...
-await dialler.close()
+    dialler = BtpDialler(port, "btp+wss://:secret@b.example/accounts/a/ilp/btp")
+    dialler.start()
+    ...
+    await dialler.close()
+
+It dials while the account has no connection; one that the peer made is as good.
 """
 
 import asyncio

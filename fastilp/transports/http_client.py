@@ -132,6 +132,9 @@ class HttpSender:
             task.cancel()
         self._fail_queue("the link is closed")
         for connection in list(self._connections):
+            if connection.request_id is not None:
+                self._reject(connection.request_id, "T01", "the link is closed")
+                connection.request_id = None
             connection.abort()
         self.link.owner = None
 

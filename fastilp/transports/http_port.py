@@ -45,12 +45,16 @@ class HttpPort:
         self._pump = pump
         self._waiting: dict[int, Exchange] = {}
         self._ids = itertools.count()
+        self._closed = False
         link.owner = self
 
     def submit(self, exchange: Exchange, packet: bytes) -> None:
         """Hand a request's body to the switch; the answer comes by `flush`."""
         if not packet or packet[0] != _PREPARE:
             self._refuse(exchange)
+            return
+        if self._closed:
+            self._unavailable(exchange)
             return
         request_id = next(self._ids) & 0xFFFFFFFF
         while request_id in self._waiting:
@@ -80,11 +84,10 @@ class HttpPort:
 
     def close(self) -> None:
         """Answer what waits with 503 and close the link."""
-        response = problem(503, "this account is closed")
+        self._closed = True
         waiting, self._waiting = self._waiting, {}
         for exchange in waiting.values():
-            exchange.body = response.body
-            exchange.head = response_head(response)
+            self._unavailable(exchange)
             if not exchange.client.closed:
                 exchange.client.write_ready()
         self.link.owner = None
@@ -99,6 +102,11 @@ class HttpPort:
         )
         self.link.receive(((request_id, bytes(reject)),))
         self._pump.wake()
+
+    def _unavailable(self, exchange: Exchange) -> None:
+        response = problem(503, "this account is closed")
+        exchange.body = response.body
+        exchange.head = response_head(response)
 
     def _refuse(self, exchange: Exchange) -> None:
         """Not a Prepare at all. The packet in the body is for peers that read it (quilt)."""

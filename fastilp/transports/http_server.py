@@ -11,6 +11,9 @@ transports only.
     ...
     listener.stop_accepting()
     await listener.drain(5.0)
+
+An http-in link only takes requests: `Switch.set_egress` must name another link of the account, or
+None. uvloop does not close while a socket listens, so `stop_accepting` belongs into a `finally`.
 """
 
 import asyncio

@@ -343,5 +343,6 @@ async def test_closing_rejects_what_waits() -> None:
             alice.send(request_id, prepare())
         await until(lambda: sender.connection_count() == 1)
         sender.close()
+        sender.link.close()
         await until(lambda: len(alice.seen) == 3)
         assert {packet.code for packet in alice.seen} == {"T01"}

@@ -384,9 +384,11 @@ async def test_a_closed_port_answers_what_waits() -> None:
         client = await node.connect()
         client.write(post(prepare()))
         await until(lambda: len(bob.held) == 1)
-        node.http_tokens.remove("alice")
         port.close()
         assert (await client.response()).status == 503
+        assert (await client.ask(post(prepare()))).status == 503
+        node.http_tokens.remove("alice")
+        assert (await client.ask(post(prepare()))).status == 401
 
 
 @on_uvloop
