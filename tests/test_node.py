@@ -190,6 +190,23 @@ def test_asset_that_changed(node: NodeProcess) -> None:
     assert "accounts.alice" in node.log() and "Traceback" not in node.log()
 
 
+def test_account_that_left_the_settings(node: NodeProcess) -> None:
+    pay(node, "example.node.loop")
+    node.signal(signal.SIGTERM)
+    node.wait()
+    text = node.config.read_text()
+    node.config.write_text(text.replace('"loop"', '"other"'))
+    node.start()
+    [said] = [event for event in node.events() if event["level"] == "warning"]
+    assert (said["account"], said["balance"], said["asset"]) == ("loop", "10", "ABC/9")
+    assert node.balances() == {"alice": -10, "other": 0}
+    node.signal(signal.SIGTERM)
+    node.wait()
+    node.config.write_text(text)
+    node.start()
+    assert node.balances() == {"alice": -10, "loop": 10}
+
+
 def test_settings_without_effect_and_the_seed_are_said(tmp_path: Path) -> None:
     config = ACCOUNTS + 'settlement_engine_url = "http://127.0.0.1:1/"\n'
     with NodeProcess(tmp_path / "node", config) as node:

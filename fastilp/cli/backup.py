@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from fastilp import config
-from fastilp._core.store import Store
 from fastilp.errors import StorageError
+from fastilp.storage.backup import backup
 
 
 def command(
@@ -29,13 +29,11 @@ def command(
     source = Path(config.load(config_file, {"node.data_dir": data_dir}).node.data_dir)
     if not source.is_dir():
         raise StorageError(f"{source} is no directory; give the node's --config or --data-dir")
-    destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = Store(str(source), read_only=True)
-    try:
-        store.backup(str(destination))
-    finally:
-        store.close()
+    copy = backup(str(source), str(destination))
     seed = source / "secret_seed"
     if seed.exists():
         shutil.copy2(seed, destination / seed.name)
-    typer.echo(f"{source} copied to {destination}")
+    typer.echo(
+        f"{source} copied to {destination}: {copy.accounts} balances, {copy.records} records,"
+        f" {copy.size:,} bytes"
+    )

@@ -145,7 +145,8 @@ async def load(task: dict[str, object]) -> dict[str, object]:
         errors = "; ".join(dialler.last_error or "no answer" for dialler in diallers)
         raise UsageError(f"cannot connect to the node: {errors}") from None
     finally:
-        # The end of this process hangs up.
+        for dialler in diallers:
+            await dialler.close()
         pump.close()
     return {**result, "received": receiver.received}
 

@@ -1,15 +1,17 @@
 """Accounts of the node: from their details to core accounts, and their addresses as routes.
 
-Imports _core, errors and types. Promises that an account keeps its id, and so its balance, for
-as long as it keeps its name; the ledger refuses another asset code or scale while any counter
-is not zero.
+Imports _core, storage, errors and types. Promises that an account keeps its id, and so its balance,
+for as long as it keeps its name; the ledger refuses another asset code or scale while any counter
+is not zero. What an account was set to is kept with its balance, except the tokens.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 
 from fastilp._core.ledger import Account
 from fastilp._core.switch import Switch
 from fastilp.errors import ConfigError, UsageError
+from fastilp.storage.records import ACCOUNTS, AccountRecord
 from fastilp.types import AccountDetails
 
 # Details that the switch enforces; it has the same names and defaults.
@@ -26,6 +28,8 @@ _CORE_SETTINGS = (
     "in_flight_in_max",
     "in_flight_out_max",
 )
+# Ledger.transact takes at most 500.
+_RECORDS_PER_CALL = 500
 
 
 class Accounts:
@@ -59,9 +63,40 @@ class Accounts:
             except (UsageError, KeyError) as error:
                 raise ConfigError(str(error), key=f"routes.{prefix}") from None
 
+    def save(self) -> None:
+        """Keep the records of all accounts, so that a balance is explained even when its account
+        has left the settings. Tokens stay where they were given."""
+        store = self._switch.ledger.store
+        if store is None:
+            return
+        puts = [ACCOUNTS.put(_record_of(account, details)) for account, details in self]
+        changed = [(key, value) for key, value in puts if store.get(key) != value]
+        for start in range(0, len(changed), _RECORDS_PER_CALL):
+            self._switch.ledger.transact(puts=changed[start : start + _RECORDS_PER_CALL])
+
+    def left_over(self) -> Iterator[tuple[AccountRecord, int]]:
+        """Accounts that are in the books and not opened, with their balance if that is not zero."""
+        store = self._switch.ledger.store
+        for record in ACCOUNTS.items(store) if store is not None else ():
+            counters = self._switch.ledger.counters(record.account_id)
+            if record.username in self._details or counters is None:
+                continue
+            balance = counters["credits_posted"] - counters["debits_posted"]
+            if balance != 0:
+                yield record, balance
+
     def details(self, username: str) -> AccountDetails | None:
         return self._details.get(username)
 
     def __iter__(self) -> Iterator[tuple[Account, AccountDetails]]:
         for username, details in self._details.items():
             yield self._switch.account(username), details
+
+
+def _record_of(account: Account, details: AccountDetails) -> AccountRecord:
+    names = {field.name for field in fields(AccountRecord)} & {
+        field.name for field in fields(AccountDetails)
+    }
+    values = {name: getattr(details, name) for name in names if not name.endswith("_token")}
+    values["routing_relation"] = details.routing_relation.value
+    return AccountRecord(account_id=account.id, **values)

@@ -21,7 +21,7 @@ from fastilp.control.status import StatusApi
 from fastilp.errors import ConfigError
 from fastilp.node.details import details_of
 from fastilp.node.links import AccountLinks
-from fastilp.node.report import log_crash_report, log_events, log_unserved
+from fastilp.node.report import log_crash_report, log_events, log_left_over, log_unserved
 from fastilp.storage.ledger import Ledger
 from fastilp.transports.auth import TokenTable
 from fastilp.transports.btp import BtpPort
@@ -67,6 +67,8 @@ class Node:
         self.accounts = Accounts(self.switch)
         for account in settings.accounts:
             self.accounts.add(details_of(account))
+        self.accounts.save()
+        log_left_over(self.accounts)
         self.accounts.set_static_routes(settings.routes)
         set_rates(self.switch, settings.rates, settings.exchange_rate.spread)
         self.pump = Pump(self.switch, log_events)

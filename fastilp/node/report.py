@@ -8,6 +8,7 @@ import structlog
 
 from fastilp._core.ledger import Account
 from fastilp.config.models import Settings
+from fastilp.control.accounts import Accounts
 from fastilp.storage.ledger import Ledger
 
 _log = structlog.get_logger("fastilp.node")
@@ -23,6 +24,17 @@ def log_crash_report(ledger: Ledger) -> None:
         if isinstance(account_id, bytes):
             shown["account_id"] = account_id.hex()
         _log.warning("the last run did not end cleanly: left open", **shown)
+
+
+def log_left_over(accounts: Accounts) -> None:
+    """A balance does not go away because its account left the settings."""
+    for record, balance in accounts.left_over():
+        _log.warning(
+            "an account with a balance is not in the settings; its balance stays",
+            account=record.username,
+            asset=f"{record.asset_code}/{record.asset_scale}",
+            balance=str(balance),
+        )
 
 
 def log_unserved(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from fastilp._core.switch import Switch
 from fastilp.control.accounts import Accounts
 from fastilp.control.rates import set_rates
 from fastilp.errors import ConfigError
+from fastilp.storage.records import ACCOUNTS
 from tests.small_switch import ADDRESS, SmallSwitch, details
 
 
@@ -71,6 +72,45 @@ def test_asset_of_an_account_that_moved_money(tmp_path: Path) -> None:
         assert switch.balance(Accounts(switch).add(details("alice"))) == 5
     finally:
         ledger.close()
+
+
+def test_records_last_without_tokens(tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger")
+    given = details("alice", ilp_over_http_incoming_token="secret-token", min_balance=-7)
+    ledger = Ledger.open(path)
+    accounts = Accounts(Switch(ledger, ADDRESS))
+    alice, bob = accounts.add(given), accounts.add(details("bob"))
+    accounts.save()
+    ledger.transact([(alice.id, "settlement", 5)])
+    ledger.close()
+    ledger = Ledger.open(path)
+    accounts = Accounts(Switch(ledger, ADDRESS))
+    try:
+        assert ledger.store is not None
+        record = ACCOUNTS.get(ledger.store, "alice")
+        assert record is not None
+        assert (record.account_id, record.min_balance) == (alice.id, -7)
+        assert record.ilp_over_http_incoming_token is None
+        assert b"secret-token" not in b"".join(value for _, value in ledger.store.items())
+        # bob has no balance to ask about.
+        assert [(kept.username, balance) for kept, balance in accounts.left_over()] == [
+            ("alice", 5)
+        ]
+        accounts.add(given)
+        assert list(accounts.left_over()) == []
+        accounts.add(details("bob"))
+        ticket = ledger.ticket
+        accounts.save()
+        assert ledger.ticket == ticket
+    finally:
+        ledger.close()
+    assert bob.id != alice.id
+
+
+def test_records_of_a_ledger_that_keeps_nothing() -> None:
+    accounts = SmallSwitch().accounts
+    accounts.save()
+    assert list(accounts.left_over()) == []
 
 
 def test_rates() -> None:
