@@ -217,6 +217,7 @@ class BtpPeer:
         """Write one Prepare now; the future is its answer."""
         request_id, self._next_id = self._next_id, self._next_id + 1
         expires_at_ms = ilp_bytes.now_ms() + expiry_ms
+        assert condition not in self.books.sent, "the books need one condition per Prepare"
         self.books.sent[condition] = amount
         answer: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = (condition, answer)
@@ -228,6 +229,10 @@ class BtpPeer:
         """Give the answer to a held Prepare away; it counts even if it never arrives."""
         self.books.given[held.packet.condition] = end_of(ilp_bytes.decode(packet))
         self._write(ilp_bytes.btp_ilp(ilp_bytes.BTP_RESPONSE, held.request_id, packet))
+
+    def in_flight(self) -> int:
+        """How many of what was sent are not answered."""
+        return len(self._waiting)
 
     async def close(self) -> None:
         if self._reading is not None:

@@ -1,9 +1,10 @@
 """The payments that every hop must carry: STREAM by ilp-protocol-stream, and by @interledger/pay.
 
-Both ends stay up until the hop's books say what they must: STREAM's receiver probes its sender too,
-and a probe whose answer never comes would be held until it expires.
+Both ends stay up until the hop's books say what they must: STREAM's receiver probes its sender
+too, and a probe whose answer never comes would be held until it expires.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,11 @@ def wait_until(look: Callable[[], Any], wanted: Any, timeout: float = EVENT_SECO
     while (seen := look()) != wanted:
         assert time.monotonic() < deadline, f"still {seen!r}, wanted {wanted!r}"
         time.sleep(0.02)
+
+
+async def eventually(look: Callable[[], Any], wanted: Any) -> None:
+    """The same while the test's own peers go on working."""
+    await asyncio.to_thread(wait_until, look, wanted)
 
 
 def wait_received(receiver: Script, amount: int) -> None:

@@ -1,7 +1,7 @@
 """Child processes: our Node scripts, npm's ilp-connector, and free ports for them.
 
-A script prints JSON lines; `Script.event` waits for the next one of a name. Everything started here
-ends with its standard input or by its process id, so that nothing outlives the tests.
+A script prints JSON lines; `Script.event` waits for the next one of a name. Everything started
+here ends with its standard input or by its process id, so that nothing outlives the tests.
 """
 
 import contextlib
@@ -55,6 +55,7 @@ class Process:
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> None:
+        self.name = " ".join(command[-3:])[:200]
         self.popen = subprocess.Popen(
             command,
             env={**os.environ, **(environment or {})},
@@ -102,11 +103,14 @@ class Process:
         """Signal, wait, and give the exit status; kill what does not go."""
         if self.popen.poll() is None:
             self.send_signal(number)
+            self.send_signal(signal.SIGCONT)
             try:
                 self.popen.wait(timeout)
             except subprocess.TimeoutExpired:
                 self.popen.kill()
         status = self.popen.wait()
+        # For the report of a test that failed; pytest keeps it to itself otherwise.
+        print(f"--- {self.name}: status {status}\n{''.join(self.output[-60:])}")
         for thread in self._threads:
             thread.join(5)
         for pipe in (self.popen.stdin, self.popen.stdout, self.popen.stderr):
