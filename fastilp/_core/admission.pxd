@@ -1,6 +1,6 @@
 # Stages 4 to 6: admit, route, convert.
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from fastilp._core.output cimport Output
 from fastilp._core.row cimport Row
@@ -10,11 +10,21 @@ cdef class Admission(Output):
     cdef int64_t _hold_max_ms
     cdef int64_t _window_min_ms
     cdef bint _accepts              # the ledger takes new money in this batch
+    # Columns of whatever stage is at work, one entry for each row that takes part.
+    cdef size_t _column_capacity
+    cdef size_t* _column_rows       # index of the row
+    cdef const uint8_t** _pointers
+    cdef const uint8_t** _others
+    cdef uint32_t* _sizes
+    cdef uint32_t* _targets
+    cdef uint8_t* _matches
+    cdef int _reserve_columns(self) except -1
     cdef bint _is_own(self, const uint8_t* address, size_t size) noexcept nogil
     cdef void stage_admit(self) noexcept nogil
     cdef uint8_t admit(self, Row* row) noexcept nogil
     cdef uint8_t admit_way(self, Row* row) noexcept nogil
     cdef void stage_route(self) noexcept nogil
-    cdef uint8_t route(self, Row* row) noexcept nogil
+    cdef uint8_t route_plain(self, Row* row) noexcept nogil
+    cdef uint8_t route_found(self, Row* row, uint32_t account_out) noexcept nogil
     cdef void stage_convert(self) noexcept nogil
     cdef uint8_t convert(self, Row* row) noexcept nogil

@@ -6,6 +6,7 @@ policy, rates and forwarding."""
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp
 
 from fastilp._core.forwarding cimport FORWARDING_NONE
@@ -30,8 +31,28 @@ cdef inline bint _is_peer(const uint8_t* address, uint32_t size) noexcept nogil:
 
 @cython.no_gc_clear
 cdef class Admission(Output):
-    # --- 4 admit
-    # ------------------------------------------------------------------------------------
+    def __dealloc__(self):
+        free(self._column_rows)
+        free(self._pointers)
+        free(self._others)
+        free(self._sizes)
+        free(self._targets)
+        free(self._matches)
+
+    cdef int _reserve_columns(self) except -1:
+        cdef size_t count = self.batch.capacity
+        if count <= self._column_capacity:
+            return 0
+        self._column_rows = <size_t*>_resized(self._column_rows, count * sizeof(size_t))
+        self._pointers = <const uint8_t**>_resized(self._pointers, count * sizeof(void*))
+        self._others = <const uint8_t**>_resized(self._others, count * sizeof(void*))
+        self._sizes = <uint32_t*>_resized(self._sizes, count * sizeof(uint32_t))
+        self._targets = <uint32_t*>_resized(self._targets, count * sizeof(uint32_t))
+        self._matches = <uint8_t*>_resized(self._matches, count)
+        self._column_capacity = count
+        return 0
+
+    # --- 4 admit ----------------------------------------------------------------------------------
 
     cdef void stage_admit(self) noexcept nogil:
         cdef size_t i
@@ -79,18 +100,29 @@ cdef class Admission(Output):
     cdef bint _is_own(self, const uint8_t* address, size_t size) noexcept nogil:
         return size == self._own_size and memcmp(address, self._own, size) == 0
 
-    # --- 5 route
-    # ------------------------------------------------------------------------------------
+    # --- 5 route ----------------------------------------------------------------------------------
 
     cdef void stage_route(self) noexcept nogil:
-        cdef size_t i
+        cdef size_t i, count = 0
         cdef Row* row
         for i in range(self.batch.count):
             row = &self.batch.rows[i]
             if row.status == STATUS_OK and not row.flags & ROW_PUNT:
-                row.status = self.route(row)
+                row.status = self.route_plain(row)
+                if row.status == STATUS_OK and not row.flags & ROW_EGRESS_GIVEN:
+                    self._pointers[count] = (
+                        self.batch.packets.bytes + row.offset + row.destination
+                    )
+                    self._sizes[count] = row.destination_size
+                    self._column_rows[count] = i
+                    count += 1
+        self._forwarding.lookup_many(self._pointers, self._sizes, self._targets, count)
+        for i in range(count):
+            row = &self.batch.rows[self._column_rows[i]]
+            row.status = self.route_found(row, self._targets[i])
 
-    cdef uint8_t route(self, Row* row) noexcept nogil:
+    cdef uint8_t route_plain(self, Row* row) noexcept nogil:
+        """What can be said without the table."""
         cdef const uint8_t* destination = self.batch.packets.bytes + row.offset + row.destination
         cdef int network
         if row.flags & ROW_EGRESS_GIVEN:
@@ -105,15 +137,17 @@ cdef class Admission(Output):
             return STATUS_WRONG_NETWORK
         if self._is_own(destination, row.destination_size):
             return STATUS_UNREACHABLE
-        row.account_out = self._forwarding.lookup(destination, row.destination_size)
-        if row.account_out == FORWARDING_NONE or self.ways[row.account_out].closed:
+        return STATUS_OK
+
+    cdef uint8_t route_found(self, Row* row, uint32_t account_out) noexcept nogil:
+        row.account_out = account_out
+        if account_out == FORWARDING_NONE or self.ways[account_out].closed:
             return STATUS_UNREACHABLE
-        if row.account_out == row.account_in and not row.flags & ROW_REINJECTED:
+        if account_out == row.account_in and not row.flags & ROW_REINJECTED:
             return STATUS_REFLECTED
         return STATUS_OK
 
-    # --- 6 convert
-    # ----------------------------------------------------------------------------------
+    # --- 6 convert --------------------------------------------------------------------------------
 
     cdef void stage_convert(self) noexcept nogil:
         cdef size_t i
@@ -150,3 +184,10 @@ cdef class Admission(Output):
         if row.expires_out_ms - self.now_ms < self._window_min_ms:
             return STATUS_INSUFFICIENT_TIMEOUT
         return STATUS_OK
+
+
+cdef void* _resized(const void* block, size_t size) except NULL:
+    cdef void* grown = realloc(<void*>block, size)
+    if grown == NULL:
+        raise MemoryError()
+    return grown

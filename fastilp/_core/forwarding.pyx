@@ -17,15 +17,13 @@ cdef extern from "hash.h" nogil:
     uint64_t hash_word(uint64_t hash, uint64_t word)
     uint64_t hash_load(const uint8_t* bytes, size_t size)
 
+cdef extern from *:
+    void __builtin_prefetch(const void* address) noexcept nogil
+
 cdef enum:
     CAPACITY_MIN = 64
-
-
-cdef struct Boundaries:
-    # size and hash of the first 1, 2, ... segments
-    uint32_t count
-    uint32_t[PREFIX_SEGMENTS_MAX] sizes
-    uint64_t[PREFIX_SEGMENTS_MAX] hashes
+    # Addresses whose memory is asked for at a time: more than a core's outstanding misses is no use.
+    LOOKUP_GROUP = 16
 
 
 cdef inline uint64_t _hash_segment(
@@ -94,11 +92,22 @@ cdef class ForwardingTable:
         return None if target == FORWARDING_NONE else target
 
     def find_all(self, addresses: list):
-        """`find` for a list, in C: for measuring."""
+        """Sum of what `find` gives for a list, a column of 256 at a time: for measuring."""
         cdef bytes address
         cdef uint64_t total = 0
-        for address in addresses:
-            total += self.lookup(address, len(address))
+        cdef (const uint8_t*)[256] column
+        cdef uint32_t[256] sizes
+        cdef uint32_t[256] targets
+        cdef size_t count = 0, i
+        cdef Py_ssize_t start
+        for start in range(0, len(addresses), 256):
+            count = 0
+            for address in addresses[start:start + 256]:
+                column[count], sizes[count] = address, len(address)
+                count += 1
+            self.lookup_many(column, sizes, targets, count)
+            for i in range(count):
+                total += targets[i]
         return total
 
     def items(self):
@@ -115,10 +124,54 @@ cdef class ForwardingTable:
 
     cdef uint32_t lookup(self, const uint8_t* address, size_t size) noexcept nogil:
         cdef Boundaries found
-        cdef uint32_t depth
-        cdef Forward* slot
         _boundaries(address, size, &found)
-        depth = found.count
+        return self._longest(address, &found, self._deepest(&found))
+
+    cdef void lookup_many(
+        self, const uint8_t** addresses, const uint32_t* sizes, uint32_t* targets, size_t count
+    ) noexcept nogil:
+        cdef size_t start = 0
+        while start < count:
+            self._lookup_group(
+                addresses + start, sizes + start, targets + start,
+                min(count - start, <size_t>LOOKUP_GROUP),
+            )
+            start += LOOKUP_GROUP
+
+    cdef void _lookup_group(
+        self, const uint8_t** addresses, const uint32_t* sizes, uint32_t* targets, size_t count
+    ) noexcept nogil:
+        """Three passes, each asking for the memory that the next one reads: slots, then prefixes."""
+        cdef Boundaries[LOOKUP_GROUP] found
+        cdef uint32_t[LOOKUP_GROUP] depths
+        cdef Forward* slot
+        cdef size_t i
+        for i in range(count):
+            _boundaries(addresses[i], sizes[i], &found[i])
+            depths[i] = self._deepest(&found[i])
+            if depths[i]:
+                slot = &self._slots[found[i].hashes[depths[i] - 1] & (self._capacity - 1)]
+                __builtin_prefetch(slot)
+        for i in range(count):
+            if depths[i]:
+                slot = self._candidate(
+                    found[i].hashes[depths[i] - 1], found[i].sizes[depths[i] - 1]
+                )
+                __builtin_prefetch(self._prefixes.bytes + slot.offset)
+        for i in range(count):
+            targets[i] = self._longest(addresses[i], &found[i], depths[i])
+
+    cdef uint32_t _deepest(self, const Boundaries* found) noexcept nogil:
+        """The greatest depth of the address at which any prefix exists, 0 = none."""
+        cdef uint32_t depth = found.count
+        while depth and self._depth_counts[depth] == 0:
+            depth -= 1
+        return depth
+
+    cdef uint32_t _longest(
+        self, const uint8_t* address, const Boundaries* found, uint32_t depth
+    ) noexcept nogil:
+        cdef Forward* slot
         while depth:
             if self._depth_counts[depth]:
                 slot = self._find(found.hashes[depth - 1], address, found.sizes[depth - 1])
@@ -169,6 +222,14 @@ cdef class ForwardingTable:
         if self._dead_size > 65_536 and self._dead_size * 2 > self._prefixes.size:
             self._compact()
         return 0
+
+    cdef Forward* _candidate(self, uint64_t hash, size_t size) noexcept nogil:
+        """The first slot that could hold the prefix, or an empty one: does not look at bytes."""
+        cdef size_t mask = self._capacity - 1
+        cdef size_t i = hash & mask
+        while self._slots[i].size and (self._slots[i].hash != hash or self._slots[i].size != size):
+            i = (i + 1) & mask
+        return &self._slots[i]
 
     cdef Forward* _find(self, uint64_t hash, const uint8_t* prefix, size_t size) noexcept nogil:
         """The slot that holds the prefix, or the empty one where it would go."""

@@ -32,19 +32,27 @@ cdef struct InFlight:
     uint8_t flags
 
 
+cdef struct Ring:
+    uint32_t* slots                 # longest in it first
+    uint32_t head
+    uint32_t count
+
+
 cdef class InFlightTable:
     cdef InFlight* entries
     cdef uint32_t capacity          # power of two
     cdef uint32_t count
     cdef uint32_t _slot_bits
-    cdef uint32_t* _free            # ring of free slots: longest free first
-    cdef uint32_t _free_head
+    cdef Ring _free                 # slots that were used and have ids left
+    cdef Ring _resting              # slots whose ids are used up until quiet_until_ms
+    cdef uint32_t _fresh            # slots from here on were never used
     cdef uint32_t* _bucket_first
     cdef uint32_t* _bucket_last
     cdef uint64_t* _bucket_used     # one bit per bucket
     cdef int64_t _wheel_tick        # the tick that expire() looked at last
 
     cdef uint32_t _last_generation(self) noexcept nogil
+    cdef uint32_t _next_slot(self, int64_t now_ms) noexcept nogil
     # A free slot whose next id has rested long enough, or SLOT_NONE. The caller fills the entry,
     # then calls insert.
     cdef uint32_t acquire(self, int64_t now_ms) noexcept nogil

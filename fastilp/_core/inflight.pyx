@@ -1,9 +1,8 @@
 """Forwarded Prepares that await an answer.
 
-A slot and its generation make the 32-bit request id that the next hop sees. Free slots wait in a
-ring, so that each rests as long as possible, and a slot whose generation comes round again stays
-out until REQUEST_ID_QUIET_MS after the last expiry of the round. The expiry wheel has one bucket
-per WHEEL_TICK_MS; a bucket is a list in order of sending. May import limits."""
+A slot and its generation make the 32-bit request id that the next hop sees. A slot whose generation
+comes round again rests until REQUEST_ID_QUIET_MS after the last expiry of the round. The expiry
+wheel has one bucket per WHEEL_TICK_MS; a bucket is a list in order of sending. May import limits."""
 
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -17,9 +16,17 @@ from fastilp._core.limits cimport (
 cdef extern from *:
     int __builtin_ctzll(unsigned long long word) noexcept nogil
 
-cdef enum:
-    # Slots looked at before we say that all ids are resting.
-    ACQUIRE_TRIES_MAX = 8
+
+cdef inline void ring_push(Ring* ring, uint32_t capacity, uint32_t slot) noexcept nogil:
+    ring.slots[(ring.head + ring.count) & (capacity - 1)] = slot
+    ring.count += 1
+
+
+cdef inline uint32_t ring_pop(Ring* ring, uint32_t capacity) noexcept nogil:
+    cdef uint32_t slot = ring.slots[ring.head]
+    ring.head = (ring.head + 1) & (capacity - 1)
+    ring.count -= 1
+    return slot
 
 
 cdef inline uint32_t _bucket(InFlight* entry) noexcept nogil:
@@ -37,24 +44,26 @@ cdef class InFlightTable:
         self.capacity = capacity
         self._slot_bits = capacity.bit_length() - 1
         self.entries = <InFlight*>calloc(capacity, sizeof(InFlight))
-        self._free = <uint32_t*>malloc(capacity * sizeof(uint32_t))
+        self._free.slots = <uint32_t*>malloc(capacity * sizeof(uint32_t))
+        self._resting.slots = <uint32_t*>malloc(capacity * sizeof(uint32_t))
         self._bucket_first = <uint32_t*>malloc(WHEEL_BUCKETS * sizeof(uint32_t))
         self._bucket_last = <uint32_t*>malloc(WHEEL_BUCKETS * sizeof(uint32_t))
         self._bucket_used = <uint64_t*>calloc(WHEEL_BUCKETS // 64, sizeof(uint64_t))
         if (
-            self.entries == NULL or self._free == NULL or self._bucket_first == NULL
+            self.entries == NULL or self._free.slots == NULL or self._resting.slots == NULL
+            or self._bucket_first == NULL
             or self._bucket_last == NULL or self._bucket_used == NULL
         ):
             raise MemoryError()
         memset(self._bucket_first, 0xFF, WHEEL_BUCKETS * sizeof(uint32_t))
         memset(self._bucket_last, 0xFF, WHEEL_BUCKETS * sizeof(uint32_t))
         for i in range(self.capacity):
-            self._free[i] = i
             self.entries[i].generation = first_generation & self._last_generation()
 
     def __dealloc__(self):
         free(self.entries)
-        free(self._free)
+        free(self._free.slots)
+        free(self._resting.slots)
         free(self._bucket_first)
         free(self._bucket_last)
         free(self._bucket_used)
@@ -66,28 +75,31 @@ cdef class InFlightTable:
         return <uint32_t>((<uint64_t>1 << (32 - self._slot_bits)) - 1)
 
     cdef uint32_t acquire(self, int64_t now_ms) noexcept nogil:
-        cdef uint32_t free_count = self.capacity - self.count
-        cdef uint32_t _try, slot
-        cdef uint32_t wrap = self._last_generation()
+        cdef uint32_t slot = self._next_slot(now_ms)
         cdef InFlight* entry
-        for _try in range(min(free_count, <uint32_t>ACQUIRE_TRIES_MAX)):
-            slot = self._free[self._free_head]
-            entry = &self.entries[slot]
-            if entry.generation != wrap or now_ms >= entry.quiet_until_ms:
-                break
-            # Its ids are all used up for now: to the end of the ring.
-            self._free[(self._free_head + free_count) & (self.capacity - 1)] = slot
-            self._free_head = (self._free_head + 1) & (self.capacity - 1)
-        else:
+        if slot == SLOT_NONE:
             return SLOT_NONE
-        self._free_head = (self._free_head + 1) & (self.capacity - 1)
+        entry = &self.entries[slot]
         self.count += 1
-        if entry.generation == wrap:
-            entry.quiet_until_ms = 0
-        entry.generation = (entry.generation + 1) & wrap
+        entry.generation = (entry.generation + 1) & self._last_generation()
         entry.used = 1
         entry.flags = 0
         return slot
+
+    cdef uint32_t _next_slot(self, int64_t now_ms) noexcept nogil:
+        """Slots that never were in use come last, so that a quiet switch stays in a few cache lines."""
+        cdef uint32_t slot
+        if self._free.count:
+            return ring_pop(&self._free, self.capacity)
+        if self._resting.count:
+            slot = self._resting.slots[self._resting.head]
+            if now_ms >= self.entries[slot].quiet_until_ms:
+                self.entries[slot].quiet_until_ms = 0
+                return ring_pop(&self._resting, self.capacity)
+        if self._fresh < self.capacity:
+            self._fresh += 1
+            return self._fresh - 1
+        return SLOT_NONE
 
     cdef void insert(self, uint32_t slot) noexcept nogil:
         cdef InFlight* entry = &self.entries[slot]
@@ -119,7 +131,11 @@ cdef class InFlightTable:
         if entry.wheel_next != SLOT_NONE:
             self.entries[entry.wheel_next].wheel_previous = entry.wheel_previous
         entry.used = 0
-        self._free[(self._free_head + self.capacity - self.count) & (self.capacity - 1)] = slot
+        # Its ids are all used up for now: it rests.
+        ring_push(
+            &self._resting if entry.generation == self._last_generation() else &self._free,
+            self.capacity, slot,
+        )
         self.count -= 1
 
     cdef uint32_t request_id(self, uint32_t slot) noexcept nogil:

@@ -93,8 +93,7 @@ cdef class Ledger:
         ledger._manual = manual_commit
         return ledger
 
-    # --- what a last run left
-    # -----------------------------------------------------------------------
+    # --- what a last run left ---------------------------------------------------------------------
 
     def _load(self):
         cdef Account handle
@@ -160,8 +159,7 @@ cdef class Ledger:
         a clean end."""
         return [dict(entry) for entry in self._crash_report]
 
-    # --- accounts
-    # -----------------------------------------------------------------------------------
+    # --- accounts ---------------------------------------------------------------------------------
 
     cdef Account _append(self, bytes account_id, str name, str code, int scale, str kind):
         cdef Account handle = Account.__new__(Account)
@@ -269,8 +267,7 @@ cdef class Ledger:
         account.limits = limits
         return 0
 
-    # --- money
-    # --------------------------------------------------------------------------------------
+    # --- money ------------------------------------------------------------------------------------
 
     cdef void _touch(self, AccountState* account) noexcept nogil:
         if not account.dirty:
@@ -380,8 +377,7 @@ cdef class Ledger:
             &account.settle_threshold, &account.settle_to,
         )
 
-    # --- tickets
-    # ------------------------------------------------------------------------------------
+    # --- tickets ----------------------------------------------------------------------------------
 
     cdef uint64_t next_ticket(self) noexcept nogil:
         return self.ticket + 1
@@ -546,8 +542,7 @@ cdef class Ledger:
         self._touch(account)
         self._touch(other)
 
-    # --- looking at it
-    # ------------------------------------------------------------------------------
+    # --- looking at it ----------------------------------------------------------------------------
 
     def counters(self, account_id):
         """The seven counters of an account by name, None if there is no such id."""

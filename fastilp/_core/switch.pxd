@@ -13,14 +13,7 @@ cdef class Switch(Admission):
     cdef Gate _gate
     cdef bint _draining
     cdef list _events
-    # columns of the condition check
-    cdef const uint8_t** _fulfillments
-    cdef const uint8_t** _conditions
-    cdef uint8_t* _matches
-    cdef size_t* _checked
-    cdef size_t _column_capacity
 
-    cdef int _reserve_columns(self) except -1
     cdef int _note_acceptance(self) except -1
     cdef bint _sender_is_full(self, Row* row) noexcept nogil
     cdef void stage_release(self) noexcept nogil

@@ -6,7 +6,6 @@ peer sends raises. No socket, no clock, no logger. May import everything else of
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from fastilp._core.admission cimport Admission
@@ -75,14 +74,7 @@ cdef class Switch(Admission):
         self._accepts = True
         self._events = []
 
-    def __dealloc__(self):
-        free(self._fulfillments)
-        free(self._conditions)
-        free(self._matches)
-        free(self._checked)
-
-    # --- the one call that does work
-    # ----------------------------------------------------------------
+    # --- the one call that does work --------------------------------------------------------------
 
     def process(self, int64_t now_ms):
         """Do everything that is due at `now_ms` (Unix time)."""
@@ -116,19 +108,7 @@ cdef class Switch(Admission):
             self._events.append(("store", None, 0 if accepts else 1))
         return 0
 
-    cdef int _reserve_columns(self) except -1:
-        cdef size_t count = self.batch.capacity
-        if count <= self._column_capacity:
-            return 0
-        self._fulfillments = <const uint8_t**>_resized(self._fulfillments, count * sizeof(void*))
-        self._conditions = <const uint8_t**>_resized(self._conditions, count * sizeof(void*))
-        self._matches = <uint8_t*>_resized(self._matches, count)
-        self._checked = <size_t*>_resized(self._checked, count * sizeof(size_t))
-        self._column_capacity = count
-        return 0
-
-    # --- 0 release
-    # ----------------------------------------------------------------------------------
+    # --- 0 release --------------------------------------------------------------------------------
 
     cdef void stage_release(self) noexcept nogil:
         cdef uint64_t committed = self.ledger.committed()
@@ -151,8 +131,7 @@ cdef class Switch(Admission):
                 True,
             )
 
-    # --- 1 parse
-    # ------------------------------------------------------------------------------------
+    # --- 1 parse ----------------------------------------------------------------------------------
 
     cdef void stage_parse(self) noexcept nogil:
         cdef size_t i
@@ -198,8 +177,7 @@ cdef class Switch(Admission):
             row.packet_size = reject.packet_size
             row.status = STATUS_OK
 
-    # --- 2 match
-    # ------------------------------------------------------------------------------------
+    # --- 2 match ----------------------------------------------------------------------------------
 
     cdef void stage_match(self) noexcept nogil:
         cdef size_t i
@@ -257,8 +235,7 @@ cdef class Switch(Admission):
             row.flags |= ROW_AMOUNT_TAKEN
         self.release_entry(slot)
 
-    # --- 3 condition
-    # --------------------------------------------------------------------------------
+    # --- 3 condition ------------------------------------------------------------------------------
 
     cdef void stage_condition(self) noexcept nogil:
         cdef size_t i, count = 0
@@ -266,19 +243,18 @@ cdef class Switch(Admission):
         for i in range(self.batch.count):
             row = &self.batch.rows[i]
             if row.flags & ROW_ANSWER and row.status == STATUS_OK:
-                self._fulfillments[count] = self.batch.packets.bytes + row.offset + row.content
-                self._conditions[count] = self._in_flight.entries[row.slot].condition
-                self._checked[count] = i
+                self._pointers[count] = self.batch.packets.bytes + row.offset + row.content
+                self._others[count] = self._in_flight.entries[row.slot].condition
+                self._column_rows[count] = i
                 count += 1
         if count:
-            condition_check(self._fulfillments, self._conditions, self._matches, count)
+            condition_check(self._pointers, self._others, self._matches, count)
         for i in range(count):
-            self.batch.rows[self._checked[i]].status = (
+            self.batch.rows[self._column_rows[i]].status = (
                 STATUS_FULFILLED if self._matches[i] else STATUS_WRONG_FULFILLMENT
             )
 
-    # --- 7 apply
-    # ------------------------------------------------------------------------------------
+    # --- 7 apply ----------------------------------------------------------------------------------
 
     cdef void stage_apply_answers(self) noexcept nogil:
         cdef size_t i
@@ -459,8 +435,7 @@ cdef class Switch(Admission):
         self.link_states[link_out].in_flight += 1
         self._in_flight.insert(slot)
 
-    # --- 8 rewrite, 9 scatter
-    # -----------------------------------------------------------------------
+    # --- 8 rewrite, 9 scatter ---------------------------------------------------------------------
 
     cdef void forward(self, Row* row, uint32_t slot) noexcept nogil:
         cdef size_t size
@@ -483,8 +458,7 @@ cdef class Switch(Admission):
             policy_gives_back(&self.ways[row.account_in].policy, row.amount, self.now_ms)
         self.send_reject(row.link_in, row.request_id, row.status, row.amount, row.amount_out)
 
-    # --- events and looking at it
-    # -------------------------------------------------------------------
+    # --- events and looking at it -----------------------------------------------------------------
 
     cdef void settle_events(self) noexcept:
         cdef uint32_t i
@@ -532,9 +506,3 @@ cdef class Switch(Admission):
         if slot == SLOT_NONE:
             raise KeyError(request_id)
         return self._handles.get(self._in_flight.entries[slot].account_in)
-
-cdef void* _resized(const void* block, size_t size) except NULL:
-    cdef void* grown = realloc(<void*>block, size)
-    if grown == NULL:
-        raise MemoryError()
-    return grown

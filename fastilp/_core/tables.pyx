@@ -106,8 +106,7 @@ cdef class Tables:
         self._own_size = len(self._address)
         self._own_network = address_network(self._own, self._own_size)
 
-    # --- accounts
-    # -----------------------------------------------------------------------------------
+    # --- accounts ---------------------------------------------------------------------------------
 
     def add_account(
         self, str name, *, str asset_code, int asset_scale, bytes account_id=None, **settings
@@ -210,8 +209,7 @@ cdef class Tables:
             self._way_capacity = capacity
         return 0
 
-    # --- links
-    # --------------------------------------------------------------------------------------
+    # --- links ------------------------------------------------------------------------------------
 
     cdef Link _open(self, Account account, str kind, str name, bint local):
         cdef uint32_t index = len(self._links)
@@ -268,8 +266,7 @@ cdef class Tables:
         self.dirty_count = 0
         return links
 
-    # --- routes and rates
-    # ---------------------------------------------------------------------------
+    # --- routes and rates -------------------------------------------------------------------------
 
     def set_route(self, str prefix, Account account not None):
         """Send what matches `prefix` (whole segments, "" = default) to an account. Raises
