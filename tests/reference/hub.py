@@ -90,7 +90,7 @@ class Hub:
         key = self.ledger.internal_id(asset_code, asset_scale, kind)
         return {name: value for name, value in self.ledger.counters(key).items() if value}
 
-    def take(self, link: Any) -> list[tuple[int, Packet]]:
+    def take(self, link: Any) -> list[tuple[int, Any]]:
         return [(request_id, decode(packet)) for request_id, packet in link.take()]
 
     # --- usual steps ----------------------------------------------------------------------------

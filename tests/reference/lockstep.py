@@ -92,7 +92,7 @@ class Lockstep:
     # --- telling both ---------------------------------------------------------------------------
 
     def add_account(self, name: str, code: str, scale: int, **settings: int | None) -> None:
-        keywords = {"asset_code": code, "asset_scale": scale, **settings}
+        keywords: dict[str, Any] = {"asset_code": code, "asset_scale": scale, **settings}
         pair = self.core.add_account(name, **keywords), self.model.add_account(name, **keywords)
         self.accounts[name] = pair
         self.assets.add((code, scale))
@@ -240,9 +240,9 @@ class Lockstep:
             for kind in KINDS:
                 core_id = self.core_ledger.internal_id(*asset, kind)
                 model_id = self.model_ledger.internal_id(*asset, kind)
-                ours = self.core_ledger.counters(core_id)
-                theirs = self.model_ledger.counters(model_id)
-                assert ours == theirs, f"{kind} of {asset}: {ours} != {theirs}"
+                inside = self.core_ledger.counters(core_id)
+                expected = self.model_ledger.counters(model_id)
+                assert inside == expected, f"{kind} of {asset}: {inside} != {expected}"
         assert self.core_ledger.sums() == self.model_ledger.sums()
         for asset, sums in self.core_ledger.sums().items():
             assert sums["debits_pending"] == sums["credits_pending"], asset

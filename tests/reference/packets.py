@@ -6,6 +6,7 @@ leading zeros, bytes behind the envelope or behind the last field); writing is c
 
 import re
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -164,7 +165,11 @@ def read_reject(content: Reader) -> Reject:
     return Reject(code, triggered_by, message, read_data(content))
 
 
-READERS = {PREPARE: read_prepare, FULFILL: read_fulfill, REJECT: read_reject}
+READERS: dict[int, Callable[[Reader], Packet]] = {
+    PREPARE: read_prepare,
+    FULFILL: read_fulfill,
+    REJECT: read_reject,
+}
 
 
 def decode(buffer: bytes) -> Packet:
