@@ -31,7 +31,7 @@ from fastilp.errors import ConflictError, InternalError, StorageError, UsageErro
 
 _INTERNAL_KINDS = ("exchange", "settlement", "written_off")
 _ACCOUNT_KEY = b"ledger/account/"
-_ACCOUNT_RECORD_VERSION = 1
+_RECORD_VERSION = 1
 _TRANSACT_RECORDS_MAX = 500
 _COUNTER_NAMES = (
     "debits_pending", "debits_posted", "credits_pending", "credits_posted",
@@ -483,6 +483,19 @@ cdef class Ledger:
             raise UsageError(f"a transact call takes at most {_TRANSACT_RECORDS_MAX} records")
         self._check_expected(expect)
         moves = [self._checked_move(*adjustment) for adjustment in adjustments]
+        before = [(i, self._snapshot(i)) for move in moves for i in move[:2]]
+        ticket = self.ticket
+        try:
+            return self._transact(moves, puts, deletes)
+        except BaseException:
+            # Nothing was queued, so nobody may see these numbers, or wait for this ticket.
+            for i, counters in before:
+                self._restore(i, counters)
+            self._clean()
+            self.ticket = ticket
+            raise
+
+    def _transact(self, moves, puts, deletes):
         for index, internal, amount, settles in moves:
             self._move(index, internal, amount, settles)
         if self.store is None:
@@ -498,6 +511,13 @@ cdef class Ledger:
         )
         self._clean()
         return self.ticket
+
+    def _snapshot(self, uint32_t index):
+        cdef const uint8_t* counters = <const uint8_t*>_counters(&self.accounts[index])
+        return counters[:7 * sizeof(counter_t)]
+
+    def _restore(self, uint32_t index, bytes counters):
+        memcpy(_counters(&self.accounts[index]), <const uint8_t*>counters, 7 * sizeof(counter_t))
 
     def _check_expected(self, expect):
         for key, value in expect:
@@ -585,16 +605,16 @@ def _account_record(Account handle):
     return (
         _ACCOUNT_KEY + handle.id,
         msgpack.packb([
-            _ACCOUNT_RECORD_VERSION, handle.name, handle.asset_code, handle.asset_scale, handle.kind,
+            _RECORD_VERSION, handle.name, handle.asset_code, handle.asset_scale, handle.kind,
         ]),
     )
 
 
 def _decode_account(value):
     version, *fields = msgpack.unpackb(value)
-    if version != _ACCOUNT_RECORD_VERSION:
+    if version != _RECORD_VERSION:
         raise StorageError(
             f"account record of version {version}; this fastilp reads version "
-            f"{_ACCOUNT_RECORD_VERSION}: use the newer release"
+            f"{_RECORD_VERSION}: use the newer release"
         )
     return fields

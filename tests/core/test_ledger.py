@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from fastilp.errors import ConflictError, UsageError
+from fastilp.errors import ConflictError, StorageError, UsageError
 from tests.core.conftest import MakeHub
 from tests.reference.hub import PREIMAGE, Hub
+from tests.reference.kits import COMPILED
 from tests.reference.packets import Fulfill, Reject
 
 NO = Reject(b"F99", b"g.hub.bob.x")
@@ -269,9 +270,9 @@ def test_refund_goes_to_the_bucket_it_came_from(prepaid: Hub, by: str) -> None:
 
 # --- settlement ---------------------------------------------------------------------------------
 
-# (clearing, threshold, settle_to, amount, clearing after, settled), as Interledger.rs tests them. Left
-# out: (0, 0, -100, 0), its prefunding when an account is made; here nothing has moved, so nothing
-# settles, and control prefunds if it wants to.
+# (clearing, threshold, settle_to, amount, clearing after, settled), as Interledger.rs tests them.
+# Left out: (0, 0, -100, 0), its prefunding when an account is made; here nothing has moved, so
+# nothing settles, and control prefunds if it wants to.
 PROCESS_FULFILL = [
     (30, 40, 10, 15, 10, 35),
     (30, 50, 10, 15, 45, 0),
@@ -413,3 +414,44 @@ def test_expectations(make_hub: MakeHub, tmp_path: Path) -> None:
     hub.ledger.transact([move], expect=[(key, None)])
     assert hub.switch.balance(hub.alice) == 90
     hub.ledger.close()
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        {"puts": [(b"k" * 512, b"")]},
+        {"puts": [(b"", b"")]},
+        {"puts": [(b"k", None)]},
+        {"puts": [(b"good", b""), 7]},
+        {"deletes": [b""]},
+        {"adjustments": [(None, "settlement", 1.5)]},
+    ],
+    ids=lambda records: next(iter(records)),
+)
+def test_records_that_cannot_be_kept(tmp_path: Path, records: dict[str, Any]) -> None:
+    """A settlement without its idempotency key would be paid twice: neither is taken. And nobody
+    waits for its ticket, which would look like a stalled disk."""
+    hub = Hub(COMPILED, path=str(tmp_path / "data"))
+    moves = [(hub.alice.id, "settlement", 30)]
+    moves += [(hub.alice.id, *rest) for _, *rest in records.get("adjustments", [])]
+    ticket, counters = hub.ledger.ticket, hub.switch.counters(hub.alice)
+    with pytest.raises((UsageError, TypeError)):
+        hub.ledger.transact(**(records | {"adjustments": moves}))
+    assert (hub.ledger.ticket, hub.switch.counters(hub.alice)) == (ticket, counters)
+    hub.check_sums()
+    hub.commit()
+    hub.run(1)
+    hub.run(2_000)
+    hub.forwarded()
+    hub.ledger.close()
+
+
+def test_closed_ledger_takes_nothing(tmp_path: Path) -> None:
+    hub = Hub(COMPILED, path=str(tmp_path / "data"))
+    hub.forwarded()
+    hub.ledger.close()
+    hub.ledger.close()
+    with pytest.raises(StorageError):
+        hub.ledger.transact([(hub.alice.id, "settlement", 30)])
+    assert hub.balances() == (-100, 0)
+    assert hub.refused() == "T00"
