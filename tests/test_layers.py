@@ -21,7 +21,7 @@ BELOW: dict[str, set[str]] = {
     "tables": {"ledger", "link", "policy", "forwarding", "rates"},
     "gate": {"arena"},
     "link": {"codec_batch", "codec_btp", "codec_http", "ledger"},
-    "ledger": {"store", "forwarding", "rates", "condition", "counter"},
+    "ledger": {"account_record", "store", "forwarding", "rates", "condition", "counter"},
     "inflight": {"store", "forwarding", "rates", "condition"},
     "policy": {"store", "forwarding", "rates", "condition", "counter"},
     "store": {"directory", "store_state", "status"},
@@ -43,6 +43,7 @@ BELOW: dict[str, set[str]] = {
     "counter": set(),
     "lmdb": set(),
     "directory": set(),
+    "account_record": set(),
     "limits": set(),
 }
 

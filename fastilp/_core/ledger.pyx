@@ -8,8 +8,6 @@ status. Measured: reserve + post about 20 ns."""
 
 import hashlib
 
-import msgpack
-
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -27,11 +25,10 @@ from fastilp._core.status cimport (
 )
 from fastilp._core.store cimport STORE_HEALTHY, STORE_ROW_SIZE, Store
 
+from fastilp._core.account_record import ACCOUNT_KEY, account_decode, account_record
 from fastilp.errors import ConflictError, InternalError, StorageError, UsageError
 
 _INTERNAL_KINDS = ("exchange", "settlement", "written_off")
-_ACCOUNT_KEY = b"ledger/account/"
-_RECORD_VERSION = 1
 _TRANSACT_RECORDS_MAX = 500
 _COUNTER_NAMES = (
     "debits_pending", "debits_posted", "credits_pending", "credits_posted",
@@ -99,9 +96,9 @@ cdef class Ledger:
         cdef Account handle
         cdef AccountState* account
         rows = {row[:16]: row for row in self.store.rows()}
-        for key, value in self.store.items(_ACCOUNT_KEY):
-            name, code, scale, kind = _decode_account(value)
-            handle = self._append(key[len(_ACCOUNT_KEY):], name, code, scale, kind)
+        for key, value in self.store.items(ACCOUNT_KEY):
+            name, code, scale, kind = account_decode(value)
+            handle = self._append(key[len(ACCOUNT_KEY):], name, code, scale, kind)
             if kind == "exchange":
                 self._internal[code, scale] = handle.index
         for handle in self._handles:
@@ -202,10 +199,10 @@ cdef class Ledger:
             handle = self._handles[self._index[account_id]]
             if (handle.name, handle.asset_code, handle.asset_scale) != (name, code, scale):
                 handle = self._change(handle, name, code, scale)
-                puts.append(_account_record(handle))
+                puts.append(account_record(handle))
         else:
             handle = self._append(account_id, name, code, scale, "account")
-            puts.append(_account_record(handle))
+            puts.append(account_record(handle))
         self.accounts[handle.index].exchange = self._internal[code, scale]
         if puts:
             self.transact(puts=puts)
@@ -222,7 +219,7 @@ cdef class Ledger:
                     self.internal_id(code, scale, kind), f"{code}/{scale} {kind}", code, scale, kind
                 )
                 self.accounts[handle.index].exchange = self._internal[code, scale]
-                puts.append(_account_record(handle))
+                puts.append(account_record(handle))
         return puts
 
     def _change(self, Account handle, name, code, scale):
@@ -491,7 +488,6 @@ cdef class Ledger:
             # Nothing was queued, so nobody may see these numbers, or wait for this ticket.
             for i, counters in before:
                 self._restore(i, counters)
-            self._clean()
             self.ticket = ticket
             raise
 
@@ -514,10 +510,10 @@ cdef class Ledger:
 
     def _snapshot(self, uint32_t index):
         cdef const uint8_t* counters = <const uint8_t*>_counters(&self.accounts[index])
-        return counters[:7 * sizeof(counter_t)]
+        return counters[:8 * sizeof(counter_t)]     # relayed_before too
 
     def _restore(self, uint32_t index, bytes counters):
-        memcpy(_counters(&self.accounts[index]), <const uint8_t*>counters, 7 * sizeof(counter_t))
+        memcpy(_counters(&self.accounts[index]), <const uint8_t*>counters, 8 * sizeof(counter_t))
 
     def _check_expected(self, expect):
         for key, value in expect:
@@ -599,22 +595,3 @@ cdef class Ledger:
             while self._dirty_count:
                 self.commit(-1)
             self.store.close()
-
-
-def _account_record(Account handle):
-    return (
-        _ACCOUNT_KEY + handle.id,
-        msgpack.packb([
-            _RECORD_VERSION, handle.name, handle.asset_code, handle.asset_scale, handle.kind,
-        ]),
-    )
-
-
-def _decode_account(value):
-    version, *fields = msgpack.unpackb(value)
-    if version != _RECORD_VERSION:
-        raise StorageError(
-            f"account record of version {version}; this fastilp reads version "
-            f"{_RECORD_VERSION}: use the newer release"
-        )
-    return fields

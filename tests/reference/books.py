@@ -39,6 +39,9 @@ class Row:
         self.mark_ticket = 0
         self.marked_posted = 0
         self.durable_posted = 0
+        # `debits_relayed` as the last batch left it: what leaves in a batch is on its way after it,
+        # so only the next record may say so.
+        self.relayed_before = self.counters["debits_relayed"]
 
     def add(self, counter: str, amount: int) -> None:
         self.counters[counter] += amount
@@ -106,7 +109,7 @@ class ModelLedger:
         row.durable_posted = row.marked_posted = counters["credits_posted"]
         counters.update(dict.fromkeys(PENDING, 0))
         if key not in self.internal_ids():
-            counters["debits_relayed"] = counters["debits_posted"]
+            counters["debits_relayed"] = row.relayed_before = counters["debits_posted"]
             if any(left.values()):
                 self.report.append({"account_id": key, **left})
 
@@ -206,11 +209,22 @@ class ModelLedger:
         self.next_ticket()
 
     def next_ticket(self) -> int:
-        self.touched = []
+        self.end_batch()
         self.ticket += 1
         if not self.manual_commit:
             self.release()
         return self.ticket
+
+    def end_batch(self) -> None:
+        """Where Fulfills have left, a store has one more record to write."""
+        rows = [(key, self.rows[key]) for key in self.touched]
+        self.touched = [
+            key
+            for key, row in rows
+            if self.path and row.counters["debits_relayed"] != row.relayed_before
+        ]
+        for _, row in rows:
+            row.relayed_before = row.counters["debits_relayed"]
 
     def release(self, ticket: int | None = None) -> None:
         target = self.ticket if ticket is None else min(ticket, self.ticket)
@@ -276,6 +290,7 @@ class ModelLedger:
             # There is no Fulfill to wait for, so it counts as relayed.
             row.add("debits_posted", -amount)
             row.add("debits_relayed", -amount)
+            row.relayed_before -= amount
             other.add("credits_posted", -amount)
         else:
             owed = max(0, -row.clearing)

@@ -365,6 +365,7 @@ class Pipeline:
     def next_deadline_ms(self) -> int | None:
         due = [self.tick_end_ms(entry) for entry in self.entries.values()]
         due += [one.entry.expires_in_ms - FULFILL_RELEASE_MARGIN_MS for one in self.waiting]
+        due += [self.now_ms] if self.ledger.touched else []
         return min(due, default=None)
 
     # --- 7 apply: Prepares ----------------------------------------------------------------------
