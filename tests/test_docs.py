@@ -1,4 +1,4 @@
-"""Documents: links lead somewhere, programs in them are the ones that are tested, commands exist."""
+"""Documents: links lead somewhere, programs in them are tested ones, commands exist."""
 
 import re
 from pathlib import Path

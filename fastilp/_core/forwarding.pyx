@@ -22,7 +22,7 @@ cdef extern from *:
 
 cdef enum:
     CAPACITY_MIN = 64
-    # Addresses whose memory is asked for at a time: more than a core's outstanding misses is no use.
+    # Addresses whose memory is asked for at a time: a core has no more misses outstanding.
     LOOKUP_GROUP = 16
 
 
@@ -141,7 +141,7 @@ cdef class ForwardingTable:
     cdef void _lookup_group(
         self, const uint8_t** addresses, const uint32_t* sizes, uint32_t* targets, size_t count
     ) noexcept nogil:
-        """Three passes, each asking for the memory that the next one reads: slots, then prefixes."""
+        """Three passes, each asks for the memory that the next one reads: slots, then prefixes."""
         cdef Boundaries[LOOKUP_GROUP] found
         cdef uint32_t[LOOKUP_GROUP] depths
         cdef Forward* slot

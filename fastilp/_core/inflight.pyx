@@ -2,7 +2,7 @@
 
 A slot and its generation make the 32-bit request id that the next hop sees. A slot whose generation
 comes round again rests until REQUEST_ID_QUIET_MS after the last expiry of the round. The expiry
-wheel has one bucket per WHEEL_TICK_MS; a bucket is a list in order of sending. May import limits."""
+wheel has one bucket per WHEEL_TICK_MS, a list in order of sending. May import limits."""
 
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -87,7 +87,7 @@ cdef class InFlightTable:
         return slot
 
     cdef uint32_t _next_slot(self, int64_t now_ms) noexcept nogil:
-        """Slots that never were in use come last, so that a quiet switch stays in a few cache lines."""
+        """Slots that never were in use come last, so that a quiet switch stays in few cache lines."""
         cdef uint32_t slot
         if self._free.count:
             return ring_pop(&self._free, self.capacity)

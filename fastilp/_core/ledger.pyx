@@ -587,7 +587,7 @@ cdef class Ledger:
         for asset, sums in self.sums().items():
             for phase in ("pending", "posted"):
                 if sums[f"debits_{phase}"] != sums[f"credits_{phase}"]:
-                    raise InternalError(f"ledger: {phase} sums of {asset} differ: {sums}")
+                    raise InternalError(f"{phase} sums of {asset} differ: {sums}")
 
     def close(self):
         """Commit what changed and close the store. Idempotent."""
