@@ -87,7 +87,7 @@ cdef class InFlightTable:
         return slot
 
     cdef uint32_t _next_slot(self, int64_t now_ms) noexcept nogil:
-        """Slots that never were in use come last, so that a quiet switch stays in few cache lines."""
+        """Slots that never were in use come last: a quiet switch stays in a few cache lines."""
         cdef uint32_t slot
         if self._free.count:
             return ring_pop(&self._free, self.capacity)
