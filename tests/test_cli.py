@@ -6,7 +6,11 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
+
 from fastilp._core.packet import Prepare, Reject
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "node.toml"
 
 # protocols: ilp-packet's example Prepare, and a Reject with the two amounts of F08.
 PREPARE = (
@@ -102,3 +106,33 @@ def test_encode_bad_input() -> None:
         done = run(*good, *more)
         assert done.returncode == 1
         assert done.stderr.startswith(b"fastilp: ")
+
+
+def test_run_can_only_look_at_the_settings(tmp_path: Path) -> None:
+    done = run("run", "--check", "--config", str(EXAMPLE), "--data-dir", str(tmp_path / "data"))
+    assert (done.returncode, b"3 accounts" in done.stdout) == (0, True)
+    assert not (tmp_path / "data").exists()
+
+
+FAULTS = [
+    (("run", "--check", "--config", "/nothing.toml"), b"cannot be read"),
+    (("run", "--check", "--http", "nowhere"), b"flags [listen.http]"),
+    (("status", "--url", "nowhere"), b"--url must be"),
+    # Port 1 of this host is nobody's.
+    (("status", "--url", "http://127.0.0.1:1"), b"no node answers"),
+    (("backup", "--data-dir", "/nothing", "/tmp/never"), b"is no directory"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), FAULTS)
+def test_faults_are_one_line(arguments: tuple[str, ...], expected: bytes) -> None:
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert expected in done.stderr
+    assert done.stderr.startswith(b"fastilp: ") and done.stderr.count(b"\n") == 1
+
+
+def test_unknown_command() -> None:
+    done = run("fly")
+    assert done.returncode == 2
+    assert b"fly" in done.stderr

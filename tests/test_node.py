@@ -63,6 +63,7 @@ def test_payment_and_clean_restart(node: NodeProcess) -> None:
     assert node.status_of("/nothing", "admin") == 404
     node.signal(signal.SIGTERM)
     assert node.wait() == 0
+    assert {event["level"] for event in node.events()} == {"info"}
     assert not (node.directory / "ready.json").exists()
     node.start()
     assert node.balances() == {"alice": -10, "loop": 10}
@@ -123,8 +124,11 @@ def test_shutdown_is_bounded_and_the_rest_is_reported(node: NodeProcess) -> None
     node.signal(signal.SIGTERM)
     assert node.wait() == 0
     thread.join()
+    assert node.events()[-1]["left"] == 1
     node.start()
     assert node.balances() == {"alice": 0, "loop": 0}
+    report = {e["name"]: e for e in node.events() if "in_flight_out" in e}
+    assert report["loop"]["in_flight_out"] == report["alice"]["in_flight_in"] == 7
 
 
 def test_second_signal_ends_at_once(node: NodeProcess) -> None:
@@ -330,13 +334,14 @@ def test_status_command_and_backup(node: NodeProcess) -> None:
     assert (copy / "secret_seed").read_text() == seed
 
 
-def test_demo(tmp_path: Path) -> None:
-    arguments = ["--once", "--packets", "500", "--http", "127.0.0.1:0"]
+def test_demo(node: NodeProcess, tmp_path: Path) -> None:
+    arguments = ["--once", "--packets", "500", "--http", node.http]
     done = subprocess.run(
         [sys.executable, "-m", "fastilp", "demo", *arguments, "--data-dir", str(tmp_path / "demo")],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{node.http} is taken" in done.stdout
     assert "500 of 500 packets fulfilled" in done.stdout
     # 500 packets of 1,000,000 units, at 0.8 and less 0.2 %.
     assert "alice paid 0.500000000 USD, bob got 0.399200000 EUR" in done.stdout

@@ -21,7 +21,7 @@ from fastilp.control.status import StatusApi
 from fastilp.errors import ConfigError
 from fastilp.node.details import details_of
 from fastilp.node.links import AccountLinks
-from fastilp.node.report import log_crash_report, log_events, log_left_over, log_unserved
+from fastilp.node.report import EventLog, log_crash_report, log_left_over, log_unserved
 from fastilp.storage.ledger import Ledger
 from fastilp.transports.auth import TokenTable
 from fastilp.transports.btp import BtpPort
@@ -71,7 +71,8 @@ class Node:
         log_left_over(self.accounts)
         self.accounts.set_static_routes(settings.routes)
         set_rates(self.switch, settings.rates, settings.exchange_rate.spread)
-        self.pump = Pump(self.switch, log_events)
+        self._events = EventLog(self.ledger)
+        self.pump = Pump(self.switch, self._events)
         self._links: dict[str, AccountLinks] = {}
         self._listener: HttpListener | None = None
 
@@ -118,6 +119,7 @@ class Node:
         _log.info("draining", in_flight=in_flight)
         if self._listener is not None:
             self._listener.stop_accepting()
+            self._events.draining = True
             self.switch.drain()
             await self._drain()
             await self._listener.drain(_HANG_UP_SECONDS)

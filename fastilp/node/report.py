@@ -53,15 +53,31 @@ def log_unserved(settings: Settings) -> None:
         _log.warning("this setting has no effect in this version", key=key)
 
 
-def log_events(events: list[Event]) -> None:
+class EventLog:
     """What the switch reports once per turn: the disk, and Fulfills that could not wait for it."""
-    early: Counter[str] = Counter()
-    for kind, account, value in events:
-        if kind == "fulfilled_before_commit" and account is not None:
-            early[account.name] += value
-        elif kind == "store":
-            _log.error("the ledger's disk: health changed", health=value)
-        elif kind == "settle" and account is not None:
-            _log.debug("settlement is due", account=account.name, amount=value)
-    for name, amount in early.items():
-        _log.error("fulfilled before commit: the disk is too slow", account=name, amount=amount)
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.draining = False
+        """Set when Prepares are refused because the node is ending, which is no trouble."""
+
+    def __call__(self, events: list[Event]) -> None:
+        early: Counter[str] = Counter()
+        for kind, account, value in events:
+            if kind == "fulfilled_before_commit" and account is not None:
+                early[account.name] += value
+            elif kind == "store" and not self.draining:
+                self._log_store(value == 0)
+            elif kind == "settle" and account is not None:
+                _log.debug("settlement is due", account=account.name, amount=value)
+        for name, amount in early.items():
+            _log.error("fulfilled before commit: the disk is slow", account=name, amount=amount)
+
+    def _log_store(self, accepts: bool) -> None:
+        store = self._ledger.store
+        health = store.stats()["health"] if store is not None else "healthy"
+        if accepts:
+            _log.warning("the disk commits again: new Prepares are taken", health=health)
+        else:
+            # "healthy" here: the disk answers, but no commit has ended for a while.
+            _log.error("the disk does not commit: new Prepares are answered T00", health=health)
