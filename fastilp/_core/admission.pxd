@@ -10,6 +10,7 @@ cdef class Admission(Output):
     cdef int64_t _hold_max_ms
     cdef int64_t _window_min_ms
     cdef bint _accepts              # the ledger takes new money in this batch
+    cdef bint _draining             # nothing new any more
     # Columns of whatever stage is at work, one entry for each row that takes part.
     cdef size_t _column_capacity
     cdef size_t* _column_rows       # index of the row

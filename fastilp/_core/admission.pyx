@@ -68,7 +68,7 @@ cdef class Admission(Output):
         cdef Way* way
         if row.account_in != ROW_NONE and self.ways[row.account_in].closed:
             return STATUS_ACCOUNT_CLOSED
-        if not self._accepts:
+        if self._draining or not self._accepts:
             return STATUS_STORE_UNAVAILABLE
         if row.expires_at_ms <= self.now_ms:
             return STATUS_EXPIRED

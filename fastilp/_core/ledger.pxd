@@ -48,6 +48,7 @@ cdef class Account:
     cdef readonly str asset_code
     cdef readonly int asset_scale
     cdef readonly str kind          # "account", or an internal account's
+    cdef readonly object max_in_flight_amount       # as the store has it
 
 
 cdef class Ledger:

@@ -59,7 +59,8 @@ class Ledger:
     def crash_report(self) -> list[dict[str, object]]:
         """What the last run left open, one entry per account with anything to say: account_id, name
         (if known), asset_code, asset_scale, in_flight_out (sent to this next hop and unanswered: it
-        may have delivered), in_flight_in (reserved for this sender and given back), not_relayed
+        may have delivered), in_flight_out_bound (after an unclean end: max_in_flight_amount, which
+        bounds that), in_flight_in (reserved for this sender and given back), not_relayed
         (fulfilled, and the sender may not have seen it). Empty after a clean shutdown."""
     def check(self) -> None:
         """Raises InternalError unless debits equal credits per asset, pending and posted."""
@@ -77,6 +78,8 @@ class Account:
     asset_scale: int
     kind: str
     """"account", or "exchange", "settlement", "written_off" of an internal one."""
+    max_in_flight_amount: int | None
+    """The setting as the store has it."""
 
 def account_id_of(name: str) -> bytes:
     """The default account id: 16 bytes that follow from the name."""

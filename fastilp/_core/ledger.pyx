@@ -15,8 +15,7 @@ from libc.string cimport memcpy, memset
 
 from fastilp._core.counter cimport (
     counter_add, counter_add_wide, counter_ceiling_holds, counter_equal, counter_floor_holds,
-    counter_from_int,
-    counter_in_flight_holds, counter_load, counter_prepaid_share,
+    counter_from_int, counter_in_flight_holds, counter_load, counter_prepaid_share,
     counter_settle_amount, counter_store, counter_sub_checked, counter_t, counter_unsigned,
 )
 from fastilp._core.limits cimport COMMIT_STALL_MS
@@ -25,7 +24,9 @@ from fastilp._core.status cimport (
 )
 from fastilp._core.store cimport STORE_HEALTHY, STORE_ROW_SIZE, Store
 
-from fastilp._core.account_record import ACCOUNT_KEY, account_decode, account_record
+from fastilp._core.account_record import (
+    ACCOUNT_KEY as _ACCOUNT_KEY, account_decode, account_record, crash_entry,
+)
 from fastilp.errors import ConflictError, InternalError, StorageError, UsageError
 
 _INTERNAL_KINDS = ("exchange", "settlement", "written_off")
@@ -96,9 +97,10 @@ cdef class Ledger:
         cdef Account handle
         cdef AccountState* account
         rows = {row[:16]: row for row in self.store.rows()}
-        for key, value in self.store.items(ACCOUNT_KEY):
-            name, code, scale, kind = account_decode(value)
-            handle = self._append(key[len(ACCOUNT_KEY):], name, code, scale, kind)
+        for key, value in self.store.items(_ACCOUNT_KEY):
+            name, code, scale, kind, max_in_flight_amount = account_decode(value)
+            handle = self._append(key[len(_ACCOUNT_KEY):], name, code, scale, kind)
+            handle.max_in_flight_amount = max_in_flight_amount
             if kind == "exchange":
                 self._internal[code, scale] = handle.index
         for handle in self._handles:
@@ -130,24 +132,15 @@ cdef class Ledger:
         for handle in self._handles:
             account = &self.accounts[handle.index]
             counters = self.counters(handle.id)
-            report = {
-                "in_flight_out": counters["credits_pending"],
-                "in_flight_in": counters["debits_pending"],
-                "not_relayed": counters["debits_posted"] - counters["debits_relayed"],
-            }
-            if handle.kind == "account" and any(report.values()):
-                self._crash_report.append({
-                    "account_id": handle.id, "name": handle.name, "asset_code": handle.asset_code,
-                    "asset_scale": handle.asset_scale, **report,
-                })
-            if handle.kind != "account":
-                report["not_relayed"] = 0
-            if any(report.values()) or counters["prepaid_pending"]:
-                memset(&account.debits_pending, 0, sizeof(counter_t))
-                memset(&account.credits_pending, 0, sizeof(counter_t))
-                memset(&account.prepaid_pending, 0, sizeof(counter_t))
-                if handle.kind == "account":
-                    account.debits_relayed = account.relayed_before = account.debits_posted
+            entry = crash_entry(handle, counters, self.store.was_clean)
+            if entry is not None:
+                self._crash_report.append(entry)
+            memset(&account.debits_pending, 0, sizeof(counter_t))
+            memset(&account.credits_pending, 0, sizeof(counter_t))
+            memset(&account.prepaid_pending, 0, sizeof(counter_t))
+            if handle.kind == "account":
+                account.debits_relayed = account.relayed_before = account.debits_posted
+            if self.counters(handle.id) != counters:
                 self._touch(account)
         self.commit(-1)
 
@@ -205,7 +198,7 @@ cdef class Ledger:
             puts.append(account_record(handle))
         self.accounts[handle.index].exchange = self._internal[code, scale]
         if puts:
-            self.transact(puts=puts)
+            self._all_or_nothing([], puts, [])
         return handle
 
     def _add_asset(self, code, scale):
@@ -262,6 +255,10 @@ cdef class Ledger:
             counter_from_int(&account.settle_to, settings["settle_to"])
             limits |= LIMIT_SETTLES
         account.limits = limits
+        if handle.max_in_flight_amount != settings["max_in_flight_amount"]:
+            # The next start has to know what this run could leave in doubt.
+            handle.max_in_flight_amount = settings["max_in_flight_amount"]
+            self._all_or_nothing([], [account_record(handle)], [])
         return 0
 
     # --- money ------------------------------------------------------------------------------------
@@ -479,7 +476,13 @@ cdef class Ledger:
         if len(adjustments) + len(puts) + len(deletes) > _TRANSACT_RECORDS_MAX:
             raise UsageError(f"a transact call takes at most {_TRANSACT_RECORDS_MAX} records")
         self._check_expected(expect)
+        for key in [*(key for key, _ in puts), *deletes]:
+            if key.startswith(_ACCOUNT_KEY):
+                raise UsageError(f"record {key!r} is the ledger's own")
         moves = [self._checked_move(*adjustment) for adjustment in adjustments]
+        return self._all_or_nothing(moves, puts, deletes)
+
+    def _all_or_nothing(self, moves, puts, deletes):
         before = [(i, self._snapshot(i)) for move in moves for i in move[:2]]
         ticket = self.ticket
         try:

@@ -11,7 +11,6 @@ from fastilp._core.admission cimport Admission
 cdef class Switch(Admission):
     cdef InFlightTable _in_flight
     cdef Gate _gate
-    cdef bint _draining
     cdef list _events
 
     cdef int _note_acceptance(self) except -1

@@ -102,7 +102,7 @@ cdef class Switch(Admission):
             self.ledger.check()
 
     cdef int _note_acceptance(self) except -1:
-        cdef bint accepts = self.ledger.accepts(self.now_ms) and not self._draining
+        cdef bint accepts = self.ledger.accepts(self.now_ms)
         if accepts != self._accepts:
             self._accepts = accepts
             self._events.append(("store", None, 0 if accepts else 1))

@@ -238,7 +238,7 @@ cdef class Tables:
         """Open a channel of an account; the first one becomes its egress. Raises UsageError."""
         self._check(account)
         link = self._open(account, kind, name or f"{account.name}/{kind}", local)
-        if self.ways[account.index].egress == NULL:
+        if self.ways[account.index].egress == NULL or self.ways[account.index].egress.closed:
             self.set_egress(account, link)
         return link
 

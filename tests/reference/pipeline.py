@@ -84,7 +84,7 @@ class Pipeline:
         self.ledger.submit(self.now_ms)
 
     def note_acceptance(self) -> None:
-        accepts = self.ledger.accepts(self.now_ms) and not self.draining
+        accepts = self.ledger.accepts(self.now_ms)
         if accepts != self.accepting:
             self.accepting = accepts
             self.events.append(("store", None, 0 if accepts else 1))
@@ -201,7 +201,7 @@ class Pipeline:
     def admit_one(self, row: Row, prepare: Prepare, sender: ModelAccount | None) -> str:
         if sender is not None and sender.closing:
             return "account_closed"
-        if not self.accepting:
+        if self.draining or not self.accepting:
             return "store_unavailable"
         if prepare.expires_at_ms <= self.now_ms:
             return "expired"
