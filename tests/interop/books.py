@@ -96,7 +96,7 @@ def from_lmdb(directory: str) -> Books:
     books: Books = {}
     for key, value in records.items():
         if key.startswith(ACCOUNT_KEY):
-            _, name, code, scale, _ = msgpack.unpackb(value)
+            _, name, code, scale, *_ = msgpack.unpackb(value)
             row = rows.get(key[len(ACCOUNT_KEY) :], bytes(ROW_SIZE))
             numbers = [
                 int.from_bytes(row[start : start + 16], "little")

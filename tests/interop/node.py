@@ -20,6 +20,7 @@ from tests.interop.processes import Process, btp_plugin, free_port, http_plugin
 ADMIN_TOKEN = "admin"
 SECRET_SEED = "8852500887504328225458511465394229327394647958135038836332350604"
 CRASH_REPORT = "the last run did not end cleanly"
+LEFT_OPEN = ("in_flight_out", "in_flight_in", "not_relayed")
 ROOT = Path(__file__).resolve().parents[2]
 
 Account = dict[str, Any]
@@ -142,7 +143,9 @@ class Node:
             if CRASH_REPORT in line:
                 entry = json.loads(line)
                 report[entry["name"]] = {
-                    key: entry[key] for key in ("in_flight_out", "in_flight_in", "not_relayed")
+                    key: entry[key]
+                    for key in (*LEFT_OPEN, "in_flight_out_bound")
+                    if key in LEFT_OPEN or entry[key] is not None
                 }
         return report
 

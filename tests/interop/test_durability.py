@@ -86,7 +86,9 @@ def judge(round: Round, report: dict[str, dict[str, int]]) -> None:
         assert paid <= debited <= paid + not_relayed
         # Nothing is credited that the receiver did not earn, nothing is debited without that.
         assert debited <= delivered
-        assert credited <= earned <= credited + IN_FLIGHT_MAX[receiver]
+        bound = report[receiver]["in_flight_out_bound"]
+        assert bound == IN_FLIGHT_MAX[receiver]
+        assert credited <= earned <= credited + bound
         if ASSETS[sender] == ASSETS[receiver]:
             assert debited == credited
 
