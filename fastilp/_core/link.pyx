@@ -110,6 +110,7 @@ cdef class Link:
     def in_flight(self):
         return self.state.in_flight
 
+    @cython.binding(False)
     def receive(self, packets, Account egress=None):
         """Hand in `(request_id, packet)` pairs; see link.pyi. Raises UsageError."""
         cdef uint32_t egress_index = ROW_NONE if egress is None else egress.index
@@ -132,6 +133,7 @@ cdef class Link:
                 row.account_out = egress_index
                 row.flags = ROW_EGRESS_GIVEN
 
+    @cython.binding(False)
     def take(self):
         """`(request_id, packet)` of everything that waits to be sent, in order. For message
         links."""

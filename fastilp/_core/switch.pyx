@@ -76,6 +76,7 @@ cdef class Switch(Admission):
 
     # --- the one call that does work --------------------------------------------------------------
 
+    @cython.binding(False)
     def process(self, int64_t now_ms):
         """Do everything that is due at `now_ms` (Unix time)."""
         self.now_ms = max(self.now_ms, now_ms)
