@@ -121,6 +121,7 @@ FAULTS = [
     # Port 1 of this host is nobody's.
     (("status", "--url", "http://127.0.0.1:1"), b"no node answers"),
     (("backup", "--data-dir", "/nothing", "/tmp/never"), b"is no directory"),
+    (("run", "--ready-file", "/nothing/ready.json"), b"there is no folder /nothing"),
 ]
 
 

@@ -149,7 +149,7 @@ def test_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTILP_RATES__USD", "2.5")
     settings = load(tmp_path, text, **{"listen.http": "127.0.0.1:3", "node.data_dir": None})
     assert settings.node.ilp_address == "example.environment"
-    assert settings.node.data_dir == "data"
+    assert settings.node.data_dir == str(tmp_path / "data")
     assert settings.listen.http == "127.0.0.1:3"
     assert settings.rates == {"USD": Decimal("2.5")}
 
@@ -224,7 +224,7 @@ FAULTS = [
     ('[node]\nilp_address = "peer.x"', "node.ilp_address", "peer. or self."),
     ('[node]\nsecret_seed = "00"', "node.secret_seed", "32 bytes in hex"),
     ('[node]\ndurability = "maybe"', "node.durability", "'commit' or 'process'"),
-    ('[node]\ndata_dir = ""', "node.data_dir", "at least 1"),
+    ('[node]\ndata_dir = ""', "node.data_dir", "must not be empty"),
     ('[listen]\nhttp = "127.0.0.1"', "listen.http", "host:port"),
     ('[listen]\nhttp = "127.0.0.1:65536"', "listen.http", "0 to 65535"),
     ('[listen]\nhttp = "127.0.0.1:http"', "listen.http", "host:port"),
@@ -288,3 +288,68 @@ def test_secret_seed(tmp_path: Path) -> None:
     path.write_text("short")
     with pytest.raises(ConfigError, match="32 bytes in hex"):
         config.secret_seed(settings)
+
+
+def test_data_dir_does_not_depend_on_where_the_node_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    text = '[node]\ndata_dir = "books"\n'
+    assert load(tmp_path, text).node.data_dir == str(tmp_path / "books")
+    assert load(tmp_path, text, **{"node.data_dir": "x"}).node.data_dir == str(elsewhere / "x")
+    assert config.load().node.data_dir == str(elsewhere / "data")
+    monkeypatch.setenv("FASTILP_NODE__DATA_DIR", "y")
+    assert load(tmp_path, text).node.data_dir == str(elsewhere / "y")
+
+
+def test_contradictions_are_listed_beside_wrong_values(tmp_path: Path) -> None:
+    text = f"""[listen]
+http = "x"
+[rates]
+USD = 0
+{MINIMAL.replace("asset_scale = 9", "asset_scale = 999")}
+min_balance = 2
+max_balance = 1
+[routes]
+"example.x" = "nobody"
+"""
+    found = str(error(tmp_path, text))
+    assert found.startswith("5 settings are wrong")
+    for key in ("listen.http", "rates.USD", "accounts.alice.asset_scale"):
+        assert f"[{key}]" in found
+    assert "[accounts.alice.min_balance]" in found
+    assert "[routes.example.x]" in found
+
+
+def test_a_contradiction_that_comes_from_a_wrong_value_is_not_listed(tmp_path: Path) -> None:
+    text = MINIMAL.replace('"alice"', '"a"') + '[routes]\n"example.x" = "a"\n'
+    found = str(error(tmp_path, text))
+    assert "[accounts.a.username]" in found and "is no account" not in found
+
+
+def test_half_a_settlement_is_refused(tmp_path: Path) -> None:
+    found = error(tmp_path, MINIMAL + "settle_threshold = 5\n")
+    assert found.key == "accounts.alice.settle_threshold" and "settle_to" in str(found)
+    assert "settle_threshold" in str(error(tmp_path, MINIMAL + "settle_to = 5\n"))
+
+
+def test_duplicates_are_named(tmp_path: Path) -> None:
+    bob = MINIMAL.replace("alice", "bob")
+    assert "entries 1 and 3" in str(error(tmp_path, MINIMAL + bob + MINIMAL))
+
+
+def test_misspelled_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTILP_LISTEN_HTTP", "127.0.0.1:1")
+    monkeypatch.setenv("FASTILP_LISTEN__HTTP", "127.0.0.1:1")
+    monkeypatch.setenv("FASTILP_ROUTES", "{}")
+    monkeypatch.setenv("FASTILP_SOAK", "1")
+    assert config.unknown_variables() == ["FASTILP_LISTEN_HTTP"]
+
+
+def test_a_section_that_is_not_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTILP_ACCOUNTS", "[{]")
+    with pytest.raises(ConfigError, match="FASTILP_ACCOUNTS must be a whole section as JSON") as it:
+        config.load()
+    assert "Source" not in str(it.value)

@@ -131,6 +131,29 @@ def test_shutdown_is_bounded_and_the_rest_is_reported(node: NodeProcess) -> None
     assert report["loop"]["in_flight_out"] == report["alice"]["in_flight_in"] == 7
 
 
+def test_shutdown_says_what_it_waits_for(node: NodeProcess) -> None:
+    thread, _ = in_flight(node, 3.0)
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 0
+    thread.join()
+    waiting = [event for event in node.events() if event["message"] == "still draining"]
+    assert waiting and waiting[0]["in_flight"] == 1 and waiting[0]["pending_in"] == {"alice": "7"}
+
+
+def test_a_new_ledger_is_said_once(node: NodeProcess) -> None:
+    new = [event for event in node.events() if event["message"] == "a new ledger was created"]
+    assert [event["data_dir"] for event in new] == [str(node.data_dir)]
+    node.signal(signal.SIGTERM)
+    node.wait()
+    node.start()
+    assert "a new ledger" not in node.log()
+
+
+def test_a_node_without_accounts_says_so(tmp_path: Path) -> None:
+    with NodeProcess(tmp_path / "node", "") as node:
+        assert "there are no accounts" in node.log()
+
+
 def test_second_signal_ends_at_once(node: NodeProcess) -> None:
     thread, _ = in_flight(node, 25.0)
     node.signal(signal.SIGTERM)
@@ -171,7 +194,9 @@ def test_taken_port(node: NodeProcess, tmp_path: Path) -> None:
     second = NodeProcess(tmp_path / "second", ACCOUNTS)
     second.spawn("--http", node.http)
     assert second.wait() == 1
-    assert f"[listen.http]: cannot listen on {node.http}" in second.log()
+    assert f"[listen.http]: cannot listen on {node.http}: another program" in second.log()
+    # Nothing was begun, so there is nothing to end and nothing left behind.
+    assert "draining" not in second.log() and not second.data_dir.exists()
     assert "Traceback" not in second.log()
 
 

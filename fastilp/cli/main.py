@@ -23,6 +23,8 @@ COMMANDS = {
     "packet": "fastilp.cli.packet",
 }
 
+_INTERRUPTED_STATUS = 130
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -65,6 +67,9 @@ def main() -> None:
     except FastILPError as error:
         sys.stderr.write(f"fastilp: {error}\n")
         sys.exit(1)
+    except KeyboardInterrupt:
+        # While a command is still loading; one that runs handles it by itself.
+        sys.exit(_INTERRUPTED_STATUS)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fastilp import config
+from fastilp.errors import UsageError
 from fastilp.node import serve
 from fastilp.node.logs import configure
 
@@ -43,7 +44,13 @@ def command(
     }
     settings = config.load(config_file, overrides)
     if check:
-        typer.echo(f"{config_file or 'defaults'}: {len(settings.accounts)} accounts, all right")
+        for name in config.unknown_variables():
+            typer.echo(f"fastilp: {name} is no setting; sections end in two underscores", err=True)
+        count = len(settings.accounts)
+        accounts = f"{count} account{'' if count == 1 else 's'}"
+        typer.echo(f"{config_file or 'defaults'}: {accounts}, all right")
         return
+    if ready_file is not None and not ready_file.parent.is_dir():
+        raise UsageError(f"--ready-file: there is no folder {ready_file.parent}")
     configure(settings.logging.level, settings.logging.format)
     serve(settings, ready_file=ready_file)

@@ -20,10 +20,26 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from fastilp.config.models import AccountConfig, Settings, contradictions
+from fastilp.config.partial import more_problems
 from fastilp.errors import ConfigError
 
 _PREFIX = "FASTILP_"
 _SECRET_KEY = re.compile(r"(token|secret_seed)$")
+# What steers the build and the tests of this repository.
+_SWITCHES = {
+    f"{_PREFIX}{name}"
+    for name in (
+        "CACHE",
+        "CHECK_EVERY_BATCH",
+        "COVERAGE",
+        "DEBUG",
+        "HUNT",
+        "LMDB",
+        "SANITIZE",
+        "SOAK",
+        "STREAM_VECTORS",
+    )
+}
 
 
 def load(path: str | Path | None = None, overrides: Mapping[str, object] | None = None) -> Settings:
@@ -36,11 +52,30 @@ def load(path: str | Path | None = None, overrides: Mapping[str, object] | None 
     try:
         settings = Settings(**merged)
     except ValidationError as error:
-        raise _config_error(_problems(error, merged), origins) from None
-    problems = contradictions(settings)
-    if problems:
-        raise _config_error(problems, origins)
-    return settings
+        problems = _problems(error, merged)
+        raise _config_error(problems + more_problems(error, merged, problems), origins) from None
+    found = contradictions(settings)
+    if found:
+        raise _config_error(found, origins)
+    # A data_dir of the file, or none at all, must not depend on where the node is started from.
+    given_apart = any("data_dir" in (each.get("node") or {}) for each in (environment, flags))
+    folder = Path(path).parent if path is not None and not given_apart else Path()
+    return _with_data_dir(settings, os.path.abspath(folder / settings.node.data_dir))
+
+
+def _with_data_dir(settings: Settings, data_dir: str) -> Settings:
+    node = settings.node.model_copy(update={"data_dir": data_dir})
+    return settings.model_copy(update={"node": node})
+
+
+def unknown_variables() -> list[str]:
+    """Variables that begin like ours and are read by nobody: most likely a setting misspelled."""
+    known = {f"{_PREFIX}{section.upper()}" for section in Settings.model_fields} | _SWITCHES
+    return [
+        name
+        for name in sorted(os.environ)
+        if name.upper().startswith(_PREFIX) and "__" not in name and name.upper() not in known
+    ]
 
 
 def secret_seed(settings: Settings) -> tuple[bytes, Path | None]:
@@ -93,8 +128,10 @@ def _read_environment() -> dict[str, Any]:
     try:
         found = EnvSettingsSource(Settings, env_prefix=_PREFIX, env_nested_delimiter="__")()
     except SettingsError as error:
-        cause = f": {error.__cause__}" if error.__cause__ else ""
-        raise ConfigError(f"{error}{cause}", path="environment") from None
+        field = re.search(r'field "(\w+)"', str(error))
+        name = f"{_PREFIX}{field[1].upper()}" if field else "a section"
+        message = f"{name} must be a whole section as JSON: {error.__cause__ or error}"
+        raise ConfigError(message, path="environment") from None
     # Names in the environment have no case; asset codes are upper case anyway.
     return {key: _upper_keys(value) if key == "rates" else value for key, value in found.items()}
 
@@ -180,6 +217,9 @@ def _origin(key: str, origins: Origins) -> str:
     return origins[-1][0]
 
 
+_WORDS = {"string_type": "must be a text", "string_too_short": "must not be empty"}
+
+
 def _sentence(item: Any, location: tuple[int | str, ...]) -> str:
     kind = item["type"]
     if kind == "extra_forbidden":
@@ -189,7 +229,9 @@ def _sentence(item: Any, location: tuple[int | str, ...]) -> str:
     if kind in ("model_type", "dict_type", "tuple_type"):
         wanted = "a list of tables, [[…]]" if kind == "tuple_type" else "a table, […]"
         return f"must be {wanted}"
-    message = str(item["msg"]).removeprefix("Value error, ")
+    message = _WORDS.get(kind, str(item["msg"]).removeprefix("Value error, "))
+    if kind in ("literal_error", "enum"):
+        message = f"must be {item['ctx']['expected']}"
     value = item["input"]
     is_secret = bool(location) and bool(_SECRET_KEY.search(str(location[-1])))
     if isinstance(value, str | int | float | Decimal) and not is_secret:

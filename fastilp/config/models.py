@@ -319,7 +319,13 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
 def _account_contradictions(account: AccountConfig, settings: Settings) -> list[tuple[str, str]]:
     problems: list[tuple[str, str]] = []
     if [a.username for a in settings.accounts].count(account.username) > 1:
-        problems.append(("username", "is given to more than one account"))
+        numbers = [
+            str(number)
+            for number, each in enumerate(settings.accounts, 1)
+            if each.username == account.username
+        ]
+        text = f"is given to more than one account: to the entries {' and '.join(numbers)}"
+        problems.append(("username", text))
     elif [a.ilp_address for a in settings.accounts].count(account.ilp_address) > 1:
         problems.append(("ilp_address", f"{account.ilp_address} is given to more than one account"))
     if account.ilp_address == settings.node.ilp_address:
@@ -333,6 +339,11 @@ def _account_contradictions(account: AccountConfig, settings: Settings) -> list[
     threshold, target = account.settle_threshold, account.settle_to
     if threshold is not None and target is not None and target >= threshold:
         problems.append(("settle_to", f"{target} must be below settle_threshold, {threshold}"))
+    if (threshold is None) != (target is None):
+        key, other = ("settle_threshold", "settle_to")
+        if threshold is None:
+            key, other = other, key
+        problems.append((key, f"has no effect without {other}; give both or neither"))
     if account.endpoint and (account.ilp_over_http_url or account.ilp_over_btp_url):
         text = "packets of this account end in this process; leave the URL or the endpoint out"
         problems.append(("endpoint", text))

@@ -6,7 +6,9 @@ what is in flight, and commits, before it closes the ledger.
 """
 
 import asyncio
+import errno
 import os
+import socket
 from pathlib import Path
 
 import structlog
@@ -21,7 +23,13 @@ from fastilp.control.status import StatusApi
 from fastilp.errors import ConfigError
 from fastilp.node.details import details_of
 from fastilp.node.links import AccountLinks
-from fastilp.node.report import EventLog, log_crash_report, log_left_over, log_unserved
+from fastilp.node.report import (
+    EventLog,
+    log_crash_report,
+    log_draining,
+    log_left_over,
+    log_unserved,
+)
 from fastilp.storage.ledger import Ledger
 from fastilp.transports.auth import TokenTable
 from fastilp.transports.btp import BtpPort
@@ -34,6 +42,7 @@ _log = structlog.get_logger("fastilp.node")
 
 # How often a drain looks whether it is done, and how long connections get to take their answers.
 _DRAIN_POLL_SECONDS = 0.02
+_DRAIN_REPORT_SECONDS = 1.0
 _HANG_UP_SECONDS = 2.0
 
 
@@ -42,6 +51,8 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        # Before anything is written: with a taken port there is to be no new ledger either.
+        _check_address(settings.listen.http)
         self.ledger = _open_ledger(settings)
         try:
             self._build()
@@ -56,7 +67,8 @@ class Node:
         log_unserved(settings)
         _, generated = secret_seed(settings)
         if generated is not None:
-            _log.info("secret_seed generated; keep a copy, it must not change", path=generated)
+            path = str(generated)
+            _log.info("secret_seed generated; keep a copy, it must not change", path=path)
         self.switch = Switch(
             self.ledger,
             settings.node.ilp_address,
@@ -115,9 +127,9 @@ class Node:
 
     async def stop(self) -> None:
         """Take no more, finish what is in flight (at most `drain_max_ms`), commit, close."""
-        in_flight = self.switch.in_flight()
-        _log.info("draining", in_flight=in_flight)
+        was_ready = self._listener is not None
         if self._listener is not None:
+            _log.info("draining", in_flight=self.switch.in_flight())
             self._listener.stop_accepting()
             self._events.draining = True
             self.switch.drain()
@@ -130,13 +142,17 @@ class Node:
         self.ledger.close()
         if left:
             _log.warning("stopped with packets in flight; the next start reports them", left=left)
-        else:
+        elif was_ready:
             _log.info("stopped")
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + self.settings.node.drain_max_ms / 1_000
+        report_at = loop.time() + _DRAIN_REPORT_SECONDS
         while loop.time() < end and not self._is_drained():
+            if loop.time() >= report_at:
+                report_at += _DRAIN_REPORT_SECONDS
+                log_draining(self.switch, end - loop.time())
             await asyncio.sleep(_DRAIN_POLL_SECONDS)
 
     def _is_drained(self) -> bool:
@@ -181,7 +197,33 @@ def _open_ledger(settings: Settings) -> Ledger:
     except OSError as error:
         message = f"{os.fspath(path)!r} cannot be made: {error.strerror}"
         raise ConfigError(message, key="node.data_dir") from None
-    return Ledger.open(str(path), durability=settings.node.durability)
+    is_new = not (path / "data.mdb").exists()
+    ledger = Ledger.open(str(path), durability=settings.node.durability)
+    if is_new:
+        _log.info("a new ledger was created", data_dir=str(path))
+    return ledger
+
+
+def _check_address(address: str) -> None:
+    host, port = split_host_port(address)
+    try:
+        socket.create_server((host, port), family=_family(host)).close()
+    except socket.gaierror:
+        # Perhaps a name of the other family: listening itself knows better.
+        return
+    except OSError as error:
+        raise _cannot_listen(address, error) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _cannot_listen(address: str, error: OSError) -> ConfigError:
+    reason = error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE:
+        reason = "another program listens there; stop it, or choose another port (--http)"
+    return ConfigError(f"cannot listen on {address}: {reason}", key="listen.http")
 
 
 async def _listen(listener: HttpListener, address: str) -> None:
@@ -189,5 +231,4 @@ async def _listen(listener: HttpListener, address: str) -> None:
     try:
         await listener.start(host, port)
     except OSError as error:
-        message = f"cannot listen on {address}: {error.strerror or error}"
-        raise ConfigError(message, key="listen.http") from None
+        raise _cannot_listen(address, error) from None

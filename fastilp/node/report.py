@@ -7,6 +7,8 @@ from collections import Counter
 import structlog
 
 from fastilp._core.ledger import Account
+from fastilp._core.switch import Switch
+from fastilp.config import unknown_variables
 from fastilp.config.models import Settings
 from fastilp.control.accounts import Accounts
 from fastilp.storage.ledger import Ledger
@@ -49,8 +51,27 @@ def log_unserved(settings: Settings) -> None:
         for account in settings.accounts
         if account.settlement_engine_url is not None
     ]
+    if not settings.accounts:
+        _log.warning("there are no accounts, so nobody can pay through this node")
+    for name in unknown_variables():
+        _log.warning("this variable is no setting; sections end in two underscores", name=name)
     for key in keys:
         _log.warning("this setting has no effect in this version", key=key)
+
+
+def log_draining(switch: Switch, seconds_left: float) -> None:
+    """What a shutdown waits for."""
+    pending = {
+        account.name: str(amount)
+        for account in switch.accounts()
+        if (amount := switch.counters(account)["debits_pending"])
+    }
+    _log.info(
+        "still draining",
+        in_flight=switch.in_flight(),
+        pending_in=pending,
+        seconds_left=round(seconds_left, 1),
+    )
 
 
 class EventLog:

@@ -15,6 +15,7 @@ from pathlib import Path
 import uvloop
 
 from fastilp.config.models import Settings
+from fastilp.errors import UsageError
 from fastilp.node.composition import Node
 
 _KILLED_STATUS = 130
@@ -81,5 +82,8 @@ async def _work_or_end(work: Awaitable[None], ended: asyncio.Event) -> None:
 def _write_ready_file(path: Path, node: Node) -> None:
     # Renamed into place: whoever waits for the file finds all of it.
     draft = path.with_name(f"{path.name}.draft")
-    draft.write_text(json.dumps({"http": node.http, "pid": os.getpid()}) + "\n")
-    draft.replace(path)
+    try:
+        draft.write_text(json.dumps({"http": node.http, "pid": os.getpid()}) + "\n")
+        draft.replace(path)
+    except OSError as error:
+        raise UsageError(f"--ready-file {path} cannot be written: {error.strerror}") from None
