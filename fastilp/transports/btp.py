@@ -130,7 +130,7 @@ class BtpSession(WSListener):
         self._socket: asyncio.Transport
         self._connection: Connection | None = None
         self._closing = False
-        self._parts: list[bytes] | None = None
+        self._parts: bytearray | None = None
         self._parts_size = 0
         self._parts_are_binary = False
         self._heard = True
@@ -217,7 +217,8 @@ class BtpSession(WSListener):
             self._fail(WSCloseCode.PROTOCOL_ERROR, "fragments out of order")
             return
         if starts:
-            self._parts = []
+            # One buffer, as any number of empty parts may come.
+            self._parts = bytearray()
             self._parts_size = 0
             self._parts_are_binary = frame.msg_type == _BINARY
         assert self._parts is not None
@@ -226,9 +227,9 @@ class BtpSession(WSListener):
             self._fail(WSCloseCode.MESSAGE_TOO_BIG, "message is too large")
             return
         if self._parts_are_binary:
-            self._parts.append(frame.get_payload_as_bytes())
+            self._parts += frame.get_payload_as_bytes()
         if frame.fin:
-            message, self._parts = b"".join(self._parts), None
+            message, self._parts = bytes(self._parts), None
             if self._parts_are_binary:
                 self._receive(message)
 

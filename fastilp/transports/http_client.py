@@ -225,12 +225,15 @@ class HttpSender:
             self._dispatch()
 
     def answered(self, request_id: int, status: int, body: bytes) -> None:
-        if status == 200 and body and body[0] in _ANSWERS:
+        too_large = len(body) > self.limits.response_size_max
+        if status == 200 and not too_large and body and body[0] in _ANSWERS:
             self.last_error = ""
             self.link.receive(((request_id, body),))
             self._pump.wake()
             return
-        if status == 200:
+        if status == 200 and too_large:
+            code, message = "T01", "peer's answer is too large"
+        elif status == 200:
             code, message = "T01", "peer's answer is neither Fulfill nor Reject"
         elif status == 429:
             code, message = "T05", "peer answered HTTP 429"

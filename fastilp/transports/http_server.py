@@ -48,6 +48,8 @@ _UNAUTHORIZED = problem(
     401, "send `Authorization: Bearer <token>` with this account's token", WWW_Authenticate="Bearer"
 )
 _SWEEP_SECONDS = 1.0
+# Connections over the bound that may wait at once for their client to take the refusal.
+_REFUSED_MAX = 256
 
 
 class HttpListener:
@@ -77,6 +79,8 @@ class HttpListener:
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
         self._connections: set[HttpConnection] = set()
+        # In the order in which they came.
+        self._refused: dict[HttpConnection, None] = {}
         self._sessions: set[BtpSession] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
 
@@ -107,7 +111,7 @@ class HttpListener:
             connection.finish()
         while self._connections and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
-        for connection in list(self._connections):
+        for connection in [*self._connections, *self._refused]:
             connection.abort()
         for session in list(self._sessions):
             session.close("the node is shutting down")
@@ -122,14 +126,20 @@ class HttpListener:
     # --- What connections ask -------------------------------------------------------------------
 
     def opened(self, connection: HttpConnection) -> bool:
-        """False: there are too many."""
+        """False: there are too many. Those are swept too, as their client may never close."""
         if self.connection_count() >= self.limits.connections_max:
+            if len(self._refused) >= _REFUSED_MAX:
+                oldest = next(iter(self._refused))
+                del self._refused[oldest]
+                oldest.abort()
+            self._refused[connection] = None
             return False
         self._connections.add(connection)
         return True
 
     def lost(self, connection: HttpConnection) -> None:
         self._connections.discard(connection)
+        self._refused.pop(connection, None)
 
     def version(self) -> int:
         """Changes whenever a token does: what a connection remembers of its last request is void
@@ -192,7 +202,7 @@ class HttpListener:
     def _sweep(self) -> None:
         """Close what has outlived its time."""
         self.now = self._loop.time()
-        for connection in list(self._connections):
+        for connection in [*self._connections, *self._refused]:
             connection.sweep(self.now)
         limits = self.limits
         shortest = min(limits.request_seconds, limits.idle_seconds, limits.stall_seconds)

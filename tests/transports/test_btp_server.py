@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import sys
 
 import pytest
 
@@ -437,3 +438,20 @@ async def test_pings_and_silence() -> None:
         while await client.reader.read(100):
             pass
         await until(lambda: node.listener.connection_count() == 0)
+
+
+@on_uvloop
+async def test_empty_fragments_take_no_memory() -> None:
+    async with hub() as node:
+        node.btp("alice", "alice-token")
+        client = await node.connect()
+        await client.upgrade("/accounts/alice/ilp/btp")
+        message = auth_message("alice-token")
+        client.send(BINARY, message[:5], fin=False)
+        client.write(client.frame(CONTINUATION, b"", fin=False) * 20_000)
+        client.send(PING, b"done")
+        assert await client.receive() == (PONG, b"done")
+        [session] = node.listener._sessions
+        assert sys.getsizeof(session._parts) < 1_000
+        client.send(CONTINUATION, message[5:])
+        assert (await client.btp()).type == BTP_RESPONSE

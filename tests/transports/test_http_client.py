@@ -180,6 +180,7 @@ REJECTED = {
     "wrong fulfillment": (ok(ilp_bytes.fulfill(b"x" * 32)), "F05"),
     "a Reject": (ok(ilp_bytes.reject("F99", "g.far", "no")), "F99"),
     "no HTTP": (b"hello\r\n\r\n", "T01"),
+    "one byte too large": (ok(b"\x0d" + bytes(65_535)), "T01"),
     "huge": (ok(bytes(200_000)), "T01"),
     "endless headers": (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000, "T01"),
     "another protocol": (

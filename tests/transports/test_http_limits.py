@@ -208,6 +208,26 @@ async def test_too_many_connections() -> None:
 
 
 @on_uvloop
+async def test_refused_connections_end_though_their_clients_do_not_close() -> None:
+    async with hub(http=HttpLimits(connections_max=1)) as node:
+        node.receiver("bob")
+        node.http("alice", "alice-token")
+        first = await node.connect()
+        await until(lambda: node.listener.connection_count() == 1)
+        refused = [await node.connect() for _ in range(300)]
+        for client in refused:
+            # The refusal of the very first may be lost: only so many wait for their clients.
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                assert (await client.response()).status == 503
+        for client in refused:
+            # Our side is open still: only an abort of the other one makes a write fail.
+            while not client.writer.is_closing():
+                client.write(b"x")
+                await asyncio.sleep(0.01)
+        assert (await first.ask(post(prepare()))).status == 200
+
+
+@on_uvloop
 async def test_a_client_that_sends_and_never_reads() -> None:
     limits = HttpLimits(stall_seconds=0.5)
     async with hub(http=limits) as node:
