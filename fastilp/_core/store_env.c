@@ -328,6 +328,45 @@ int store_reopen(StoreState *s)
     return rc;
 }
 
+/* Every page as it can be read, written once more. The writer alone writes, so none changes
+ * meanwhile. */
+static int write_pages_again(StoreState *s)
+{
+    uint8_t pages[STORE_MAP_SIZE_STEP];
+    uint64_t end = STORE_GET(s->stats.used_size), at = 0;
+    mdb_filehandle_t fd;
+    ssize_t size = 1;
+    int rc = mdb_env_get_fd(s->env, &fd);
+
+    while (rc == 0 && size && at < end) {
+        size = pread(fd, pages, sizeof pages, (off_t)at);
+        if (size < 0 || pwrite(fd, pages, (size_t)size, (off_t)at) != size)
+            rc = errno ? errno : EIO;
+        at += size > 0 ? (uint64_t)size : 0;
+    }
+    return rc;
+}
+
+/* Durability "process". After a sync that failed the kernel may take pages for clean that never
+ * reached the disk, and the next sync would succeed without them: no sync is believed before all
+ * pages were written again. Some file systems also forget what was in those pages, so the next
+ * record carries every row. */
+int store_sync(StoreState *s)
+{
+    int rc = 0;
+
+    errno = 0;
+    store_measure(s);
+    if (s->sync_failed)
+        rc = write_pages_again(s);
+    if (rc == 0)
+        rc = mdb_env_sync(s->env, 1);
+    s->sync_failed = rc != 0;
+    if (rc)
+        s->rewrite_all = 1;
+    return rc;
+}
+
 int store_mark_clean(StoreState *s)
 {
     uint8_t clean[1] = {1};
@@ -342,7 +381,7 @@ int store_mark_clean(StoreState *s)
     else
         rc = mdb_txn_commit(txn);
     if (rc == 0 && !s->sync)
-        rc = mdb_env_sync(s->env, 1);
+        rc = store_sync(s);
     return rc;
 }
 

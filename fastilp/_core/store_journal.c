@@ -422,8 +422,8 @@ int store_replay(StoreState *s)
     return rc;
 }
 
-/* After reopening: the record under way also carries the newest copy of every row of this run,
- * whatever of the earlier ones the disk may have kept. */
+/* After reopening or a failed sync: the record under way also carries the newest copy of every row
+ * of this run, whatever of the earlier ones the disk may have kept. */
 int store_gather_all(StoreState *s)
 {
     StoreBatch *batch = s->committing;

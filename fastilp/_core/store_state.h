@@ -153,9 +153,10 @@ struct StoreState {
     uint32_t dirty_capacity, dirty_head, dirty_count;
     uint64_t fold_ticket;       /* the round under way deletes records up to here; 0: none */
     uint32_t fold_rows_left;
-    int rewrite_all;            /* after reopening: the next record carries every known row */
+    int rewrite_all;            /* the disk may have lost rows: the next record carries all known */
     uint64_t next_tick_ms, next_reader_check_ms, fold_pause_until_ms;
     int unsynced;
+    int sync_failed;            /* the next sync alone would prove nothing */
     int gave_up;
     int poisoned;               /* inherited through a fork */
     int eventfd;
@@ -175,6 +176,7 @@ void store_preallocate(StoreState *s);
 void store_measure(StoreState *s);
 int store_read_begin(StoreState *s, MDB_txn **txn);
 void store_read_end(StoreState *s, MDB_txn *txn);
+int store_sync(StoreState *s);
 int store_mark_clean(StoreState *s);
 int store_backup(StoreState *s, const char *path);
 void store_free(StoreState *s);

@@ -182,7 +182,7 @@ static void tick(StoreState *s, uint64_t now_ms)
     if (s->env == NULL)
         return;
     if (s->unsynced) {
-        rc = mdb_env_sync(s->env, 1);
+        rc = store_sync(s);
         set_failing(s, FAILING_SYNC, rc);
         s->unsynced = rc != 0;
     }

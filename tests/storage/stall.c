@@ -6,29 +6,43 @@
  *   write-eio    the same with EIO
  *   meta-eio     only short writes fail, which are LMDB's meta pages: it then refuses everything
  *   full         fallocate fails with ENOSPC
+ *
+ * If `image` exists it is what the disk has of the file: fdatasync brings it each page written
+ * since the last one, and one that fails forgets which those were, as the kernel may.
  */
 
 #define _GNU_SOURCE
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #define REAL(name, type, ...) ((type (*)(__VA_ARGS__))dlsym(RTLD_NEXT, name))
 #define PAGE 4096
+#define PAGES 65536
 
-static int flag(const char *name)
+static char written[PAGES];
+
+static int flag_path(char *path, size_t size, const char *name)
 {
     const char *directory = getenv("FASTILP_TEST_DISK");
-    char path[4096];
 
     if (directory == NULL)
         return 0;
-    snprintf(path, sizeof path, "%s/%s", directory, name);
+    snprintf(path, size, "%s/%s", directory, name);
     return access(path, F_OK) == 0;
+}
+
+static int flag(const char *name)
+{
+    char path[4096];
+
+    return flag_path(path, sizeof path, name);
 }
 
 static int fails(int with)
@@ -46,19 +60,48 @@ static int write_fault(size_t size)
     return size < PAGE && flag("meta-eio") ? EIO : 0;
 }
 
+static void note_written(off_t at, size_t size)
+{
+    size_t page = (size_t)at / PAGE, last = ((size_t)at + size - 1) / PAGE;
+
+    for (; size && page <= last && page < PAGES; page++)
+        written[page] = 1;
+}
+
+/* Past the file's end a page reads short: what is missing are zeros. */
+static void bring_to_image(int fd, const char *image_path)
+{
+    int image = open(image_path, O_WRONLY);
+
+    for (off_t page = 0; page < PAGES; page++) {
+        char bytes[PAGE] = {0};
+
+        if (written[page] && pread(fd, bytes, PAGE, page * PAGE) >= 0)
+            REAL("pwrite", ssize_t, int, const void *, size_t, off_t)(image, bytes, PAGE,
+                                                                      page * PAGE);
+    }
+    close(image);
+}
+
 int fdatasync(int fd)
 {
+    char image_path[4096];
+    int failing;
+
     while (flag("stall"))
         usleep(2000);
-    if (flag("sync-eio"))
-        return fails(EIO);
-    return REAL("fdatasync", int, int)(fd);
+    failing = flag("sync-eio");
+    if (!failing && flag_path(image_path, sizeof image_path, "image"))
+        bring_to_image(fd, image_path);
+    memset(written, 0, sizeof written);
+    return failing ? fails(EIO) : REAL("fdatasync", int, int)(fd);
 }
 
 ssize_t pwrite(int fd, const void *data, size_t size, off_t at)
 {
     int fault = write_fault(size);
 
+    note_written(at, size);
     return fault ? fails(fault)
                  : REAL("pwrite", ssize_t, int, const void *, size_t, off_t)(fd, data, size, at);
 }
@@ -81,6 +124,7 @@ ssize_t writev(int fd, const struct iovec *parts, int count)
 {
     int fault = write_fault(total(parts, count));
 
+    note_written(lseek(fd, 0, SEEK_CUR), total(parts, count));
     return fault ? fails(fault)
                  : REAL("writev", ssize_t, int, const struct iovec *, int)(fd, parts, count);
 }
@@ -89,6 +133,7 @@ ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at)
 {
     int fault = write_fault(total(parts, count));
 
+    note_written(at, total(parts, count));
     return fault ? fails(fault)
                  : REAL("pwritev", ssize_t, int, const struct iovec *, int, off_t)(fd, parts,
                                                                                     count, at);

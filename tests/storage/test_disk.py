@@ -194,6 +194,30 @@ def test_durability_process_commits_without_syncing(server: Server) -> None:
     assert seen.records == {b"ticket": b"%d" % server.ticket}, "kill -9 takes nothing"
 
 
+@pytest.mark.parametrize("server", ["process"], indirect=True)
+def test_a_sync_after_a_failed_one_is_not_believed(server: Server, tmp_path: Path) -> None:
+    """The failed one made the kernel forget what is dirty. What counts is what the disk has."""
+    server.disk("sync-eio", True)
+    server.disk("image", True)
+    server.write(10)
+    server.committed()
+    server.until(lambda stats: stats["health"] == "failing" and stats["journal_records"] == 0)
+    server.failed_again()
+    server.disk("sync-eio", False)
+    server.until(lambda stats: stats["health"] == "healthy")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "data.mdb").write_bytes((server.flags / "image").read_bytes())
+    seen = read(disk)
+    assert seen.records == {b"ticket": b"%d" % server.ticket}
+    assert {unpack(row)["debits_posted"] for row in seen.rows.values()} == {server.ticket}
+    before = server.ask("stats")["rows"]
+    server.ask("write", ticket=server.ticket + 1, accounts=ACCOUNTS[:1])
+    server.ticket += 1
+    server.committed()
+    assert server.ask("stats")["rows"] == before + len(ACCOUNTS), "the record carries every row"
+
+
 def test_no_room_to_preallocate_is_noticed_before_a_commit_fails(server: Server) -> None:
     server.disk("full", True)
     server.write()
