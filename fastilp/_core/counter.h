@@ -11,6 +11,8 @@
 
 typedef struct { uint64_t low, high; } counter_t;
 
+_Static_assert(sizeof(counter_t) == 16, "as wide as the arithmetic");
+
 typedef unsigned __int128 fastilp_u128;
 typedef __int128 fastilp_i128;
 

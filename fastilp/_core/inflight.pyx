@@ -16,6 +16,9 @@ from fastilp._core.limits cimport (
 cdef extern from *:
     int __builtin_ctzll(unsigned long long word) noexcept nogil
 
+if sizeof(InFlight) != 120:
+    raise ImportError("an entry has not the size that docs/data-path.md says")
+
 
 cdef inline void ring_push(Ring* ring, uint32_t capacity, uint32_t slot) noexcept nogil:
     ring.slots[(ring.head + ring.count) & (capacity - 1)] = slot

@@ -67,6 +67,21 @@ cdef void _fill() noexcept:
     _set(STATUS_FULFILLED_BEFORE_COMMIT, b"fulfilled_before_commit", b"", b"")
 
 
+cdef int _check() except -1:
+    """Every number has a name, and every Reject that we build a code and a message."""
+    cdef int i
+    cdef size_t code_size
+    for i in range(<int>STATUS_COUNT):
+        if _table[i].name == NULL:
+            raise ImportError(f"status {i} has no name")
+        code_size = strlen(_table[i].code)
+        if code_size != (3 if _table[i].message_size else 0):
+            raise ImportError(f"status {i} has a code without a message, or none with one")
+        if STATUS_OK < i < STATUS_FULFILLED and code_size == 0:
+            raise ImportError(f"status {i} refuses a Prepare and has no code")
+    return 0
+
+
 cdef const StatusInfo* status_info(int status) noexcept nogil:
     return &_table[status]
 
@@ -80,3 +95,4 @@ def table():
 
 
 _fill()
+_check()

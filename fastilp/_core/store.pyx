@@ -25,8 +25,9 @@ from fastilp._core.lmdb cimport (
 from fastilp._core.store_state cimport (
     Engine, STORE_CONTROL_HEADER_BYTES, STORE_ERROR_CLOSED, STORE_ERROR_CONTROLS_FULL,
     STORE_ERROR_DAMAGED, STORE_ERROR_FOREIGN, STORE_ERROR_FORMAT, STORE_ERROR_GAVE_UP,
-    STORE_FORMAT, STORE_ID_BYTES, STORE_QUEUED_CONTROL_BYTES_MAX, StoreControl, StoreRecord,
-    StoreStats, store_ask_room, store_backup, store_committed, store_control_next,
+    STORE_FORMAT, STORE_HEALTH_CLOSED, STORE_HEALTH_FAILING, STORE_HEALTH_HEALTHY,
+    STORE_HEALTH_NO_SPACE, STORE_ID_BYTES, STORE_QUEUED_CONTROL_BYTES_MAX, STORE_ROW_BYTES,
+    StoreControl, StoreRecord, StoreStats, store_ask_room, store_backup, store_committed, store_control_next,
     store_declare_asleep, store_declare_awake, store_folded, store_free, store_health,
     store_new, store_number_put, store_open, store_poison, store_queue_submit,
     store_queue_submit_records, store_read_begin, store_read_end, store_record_read,
@@ -44,6 +45,13 @@ _HEALTH_NAMES = ("healthy", "failing", "no_space", "closed")
 
 _identities = set()             # directories that this process has open: LMDB allows each once
 _stores = weakref.WeakSet()     # to be poisoned in a forked child
+
+# store.pxd, which others cimport without LMDB's header, repeats what the engine's header says.
+if [STORE_ROW_SIZE, STORE_HEALTHY, STORE_FAILING, STORE_NO_SPACE, STORE_CLOSED] != [
+    STORE_ROW_BYTES, STORE_HEALTH_HEALTHY, STORE_HEALTH_FAILING, STORE_HEALTH_NO_SPACE,
+    STORE_HEALTH_CLOSED,
+]:
+    raise ImportError("store.pxd and store_state.h differ")
 
 
 def lmdb_version():

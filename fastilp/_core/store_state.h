@@ -57,6 +57,16 @@ enum {
 
 #define STORE_CONTROL_DELETED UINT32_MAX
 
+_Static_assert(STORE_ROW_BYTES == STORE_ID_BYTES + 7 * 16, "an id and seven counters");
+
+/* The numbers of StoreHealth in store.pxd; store.pyx compares them when it is imported. */
+enum {
+    STORE_HEALTH_HEALTHY = 0,
+    STORE_HEALTH_FAILING = 1,
+    STORE_HEALTH_NO_SPACE = 2,
+    STORE_HEALTH_CLOSED = 3,
+};
+
 /* Outcomes of store_* calls beside errno's and LMDB's, which they also return. */
 enum {
     STORE_OK = 0,
@@ -94,6 +104,9 @@ typedef struct {
     uint64_t journal_records, journal_bytes, last_commit_us, slowest_commit_us;
     uint64_t map_size, used_size, room_size;
 } StoreStats;
+
+/* They are copied as an array. */
+_Static_assert(sizeof(StoreStats) == 15 * sizeof(uint64_t), "a number that is not a uint64_t");
 
 typedef struct StoreState StoreState;
 struct StoreState {
@@ -208,14 +221,14 @@ static inline uint64_t store_folded(const StoreState *s)
     return __atomic_load_n(&s->folded, __ATOMIC_ACQUIRE);
 }
 
-/* The numbers are those of StoreHealth in store.pxd. */
 static inline int store_health(const StoreState *s)
 {
     if (__atomic_load_n(&s->closed, __ATOMIC_ACQUIRE))
-        return 3;
+        return STORE_HEALTH_CLOSED;
     if (__atomic_load_n(&s->failing, __ATOMIC_ACQUIRE))
-        return 1;
-    return __atomic_load_n(&s->no_space, __ATOMIC_ACQUIRE) ? 2 : 0;
+        return STORE_HEALTH_FAILING;
+    return __atomic_load_n(&s->no_space, __ATOMIC_ACQUIRE) ? STORE_HEALTH_NO_SPACE
+                                                           : STORE_HEALTH_HEALTHY;
 }
 
 /* store_journal.c */
