@@ -1,5 +1,5 @@
 """BTP 2.0 (RFC 23): bytes to fields and fields to bytes, with the WebSocket frame header (RFC 6455)
-around what is written. Imports the package's errors only; knows no link, account or switch.
+around what is written. Imports oer and the package's errors; knows no link, account or switch.
 
 The data plane uses `btp_read` and `btp_write` without the GIL and looks at the `ilp` entry alone.
 `decode` and `encode` know every message, for authentication and errors. Reading is lenient:
@@ -13,18 +13,22 @@ from typing import NamedTuple
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from fastilp._core.oer cimport (
+    OER_MALFORMED, OER_OK, OER_TRUNCATED, OerCursor, oer_init, oer_read_length, oer_read_string,
+    oer_read_var_uint, oer_skip, oer_string_size, oer_write_length,
+)
+
 from fastilp.errors import DecodeError, UsageError
 
 cdef enum Fault:
-    FAULT_NONE = 0
-    FAULT_TRUNCATED = 1
-    FAULT_LENGTH = 2
+    FAULT_NONE = OER_OK
+    FAULT_TRUNCATED = OER_TRUNCATED
+    FAULT_LENGTH = OER_MALFORMED
     FAULT_TYPE = 3
 
 cdef enum:
     HEADER_SIZE = 5              # type and request id
     ENTRY_SIZE_MIN = 3           # an empty name, the content type, empty data
-    INTEGER_SIZE_MAX = 8         # bytes of a length or of a count
     # One `ilp` entry before its data: count (01 01), name (03 "ilp"), content type (00).
     PREFIX_SIZE = 7
     # WebSocket header 2 + 8 + 4, BTP header, length of the body, prefix, length of the packet.
@@ -37,98 +41,42 @@ _TIMESTAMP = re.compile(r"[0-9]{14}(\.[0-9]{1,3})?Z")
 _TYPES = (BTP_RESPONSE, BTP_ERROR, BTP_MESSAGE, BTP_TRANSFER)
 
 
-# --- Reading: a cursor over bytes that checks before every step ----------------------------------
+# --- Reading -------------------------------------------------------------------------------------
 
-cdef struct Cursor:
-    const uint8_t* data
-    size_t at
-    size_t end
-
-
-cdef inline int read_integer(Cursor* cursor, size_t size, uint64_t* value) noexcept nogil:
-    """`size` bytes, big-endian; 1 <= size <= 8."""
-    cdef size_t i
-    if cursor.end - cursor.at < size:
-        return FAULT_TRUNCATED
-    value[0] = 0
-    for i in range(size):
-        value[0] = (value[0] << 8) | cursor.data[cursor.at + i]
-    cursor.at += size
-    return FAULT_NONE
-
-
-cdef inline int read_length(Cursor* cursor, size_t* length) noexcept nogil:
-    """A length determinant (RFC 30) whose bytes are all there."""
-    cdef uint8_t first
-    cdef uint64_t value
-    cdef int fault
-    if cursor.at >= cursor.end:
-        return FAULT_TRUNCATED
-    first = cursor.data[cursor.at]
-    cursor.at += 1
-    value = first
-    if first >= 0x80:
-        first &= 0x7F
-        if first == 0 or first > INTEGER_SIZE_MAX:
-            return FAULT_LENGTH
-        fault = read_integer(cursor, first, &value)
-        if fault:
-            return fault
-        # Peers refuse the one-byte long form of a short length; longer forms may lead with zeros.
-        if first == 1 and value < 0x80:
-            return FAULT_LENGTH
-    # The value is bounded by the buffer before any arithmetic, so it cannot wrap.
-    if value > cursor.end - cursor.at:
-        return FAULT_TRUNCATED
-    length[0] = <size_t>value
-    return FAULT_NONE
-
-
-cdef inline int read_count(Cursor* cursor, uint64_t* count) noexcept nogil:
-    """Count of a SEQUENCE OF: a VarUInt that the bytes left could hold."""
-    cdef size_t size = 0
-    cdef int fault = read_length(cursor, &size)
+cdef inline int read_count(OerCursor* cursor, uint64_t* count) noexcept nogil:
+    """Count of a SEQUENCE OF: one that the bytes left could hold."""
+    cdef int fault = oer_read_var_uint(cursor, count)
     if fault:
         return fault
-    if size == 0 or size > INTEGER_SIZE_MAX:
-        return FAULT_LENGTH
-    fault = read_integer(cursor, size, count)
-    if fault:
-        return fault
-    if count[0] > (cursor.end - cursor.at) // ENTRY_SIZE_MIN:
-        return FAULT_TRUNCATED
-    return FAULT_NONE
+    return FAULT_NONE if count[0] <= cursor.left // ENTRY_SIZE_MIN else FAULT_TRUNCATED
 
 
 cdef inline int read_entry(
-    Cursor* cursor, size_t* name, size_t* name_size,
-    uint8_t* content_type, size_t* data, size_t* data_size,
+    OerCursor* cursor, const uint8_t** name, size_t* name_size,
+    uint8_t* content_type, const uint8_t** data, size_t* data_size,
 ) noexcept nogil:
-    cdef int fault = read_length(cursor, name_size)
+    cdef int fault = oer_read_string(cursor, name, name_size)
     if fault:
         return fault
-    name[0] = cursor.at
-    cursor.at += name_size[0]
-    if cursor.at >= cursor.end:
-        return FAULT_TRUNCATED
-    content_type[0] = cursor.data[cursor.at]
-    cursor.at += 1
-    fault = read_length(cursor, data_size)
+    content_type[0] = cursor.at[0] if cursor.left else 0
+    fault = oer_skip(cursor, 1)
     if fault:
         return fault
-    data[0] = cursor.at
-    cursor.at += data_size[0]
-    return FAULT_NONE
+    return oer_read_string(cursor, data, data_size)
 
 
 cdef inline bint is_ilp(const uint8_t* name, size_t size) noexcept nogil:
     return size == 3 and name[0] == c"i" and name[1] == c"l" and name[2] == c"p"
 
 
-cdef int read_entries(Cursor* cursor, BtpFields* fields) noexcept nogil:
+cdef int read_entries(
+    const uint8_t* message, OerCursor* cursor, BtpFields* fields
+) noexcept nogil:
     """Protocol data to its end: a message is readable as a whole or not. The first `ilp` counts."""
     cdef uint64_t count = 0
-    cdef size_t name = 0, name_size = 0, data = 0, data_size = 0
+    cdef size_t name_size = 0, data_size = 0
+    cdef const uint8_t* name = NULL
+    cdef const uint8_t* data = NULL
     cdef uint8_t content_type = 0
     cdef int fault = read_count(cursor, &count)
     while not fault and count > 0:
@@ -136,15 +84,14 @@ cdef int read_entries(Cursor* cursor, BtpFields* fields) noexcept nogil:
         fault = read_entry(cursor, &name, &name_size, &content_type, &data, &data_size)
         if fault or fields.packet or data_size == 0:
             continue
-        if is_ilp(cursor.data + name, name_size):
-            fields.packet = <uint32_t>data
+        if is_ilp(name, name_size):
+            fields.packet = <uint32_t>(data - message)
             fields.packet_size = <uint32_t>data_size
     return fault
 
 
 cdef int btp_read(const uint8_t* message, size_t size, BtpFields* fields) noexcept nogil:
-    cdef Cursor cursor
-    cdef uint64_t request_id = 0
+    cdef OerCursor cursor
     cdef size_t body_size = 0
     cdef int fault
     fields.packet = 0
@@ -154,48 +101,24 @@ cdef int btp_read(const uint8_t* message, size_t size, BtpFields* fields) noexce
     if <uint64_t>size >> 32:
         return FAULT_LENGTH
     fields.type = message[0]
-    cursor.data = message
-    cursor.at = 1
-    cursor.end = size
-    read_integer(&cursor, 4, &request_id)
-    fields.request_id = <uint32_t>request_id
+    fields.request_id = (
+        <uint32_t>message[1] << 24 | <uint32_t>message[2] << 16
+        | <uint32_t>message[3] << 8 | <uint32_t>message[4]
+    )
     if fields.type not in (BTP_RESPONSE, BTP_ERROR, BTP_MESSAGE, BTP_TRANSFER):
         return FAULT_TYPE
-    fault = read_length(&cursor, &body_size)
+    oer_init(&cursor, message + HEADER_SIZE, size - HEADER_SIZE)
+    fault = oer_read_length(&cursor, &body_size)
     if fault:
         return fault
     # What follows the body is ignored (RFC 30, extensibility).
-    cursor.end = cursor.at + body_size
+    cursor.left = body_size
     if fields.type == BTP_RESPONSE or fields.type == BTP_MESSAGE:
-        return read_entries(&cursor, fields)
+        return read_entries(message, &cursor, fields)
     return FAULT_NONE
 
 
 # --- Writing -------------------------------------------------------------------------------------
-
-cdef inline size_t length_size(size_t length) noexcept nogil:
-    cdef size_t size = 2
-    if length < 0x80:
-        return 1
-    while length > 0xFF:
-        length >>= 8
-        size += 1
-    return size
-
-
-cdef inline size_t write_length(uint8_t* out, size_t length) noexcept nogil:
-    """Canonical length determinant; returns its size."""
-    cdef size_t size = length_size(length)
-    cdef size_t i
-    if size == 1:
-        out[0] = <uint8_t>length
-        return 1
-    out[0] = <uint8_t>(0x80 | (size - 1))
-    for i in range(size - 1, 0, -1):
-        out[i] = <uint8_t>(length & 0xFF)
-        length >>= 8
-    return size
-
 
 cdef inline size_t write_frame_header(
     uint8_t* out, size_t payload_size, uint8_t mask_bit
@@ -237,8 +160,8 @@ cdef size_t btp_write(
     uint8_t* out, uint8_t type, uint32_t request_id, const uint8_t* packet, size_t packet_size,
     bint masked, uint32_t mask,
 ) noexcept nogil:
-    cdef size_t body_size = PREFIX_SIZE + length_size(packet_size) + packet_size
-    cdef size_t payload_size = HEADER_SIZE + length_size(body_size) + body_size
+    cdef size_t body_size = PREFIX_SIZE + oer_string_size(packet_size)
+    cdef size_t payload_size = HEADER_SIZE + oer_string_size(body_size)
     cdef size_t payload = write_frame_header(out, payload_size, WEBSOCKET_MASKED if masked else 0)
     cdef size_t at
     if masked:
@@ -250,10 +173,10 @@ cdef size_t btp_write(
     out[payload + 3] = <uint8_t>(request_id >> 8)
     out[payload + 4] = <uint8_t>request_id
     at = payload + HEADER_SIZE
-    at += write_length(out + at, body_size)
+    at += oer_write_length(out + at, body_size)
     memcpy(out + at, <const uint8_t*>b"\x01\x01\x03ilp\x00", PREFIX_SIZE)
     at += PREFIX_SIZE
-    at += write_length(out + at, packet_size)
+    at += oer_write_length(out + at, packet_size)
     if packet_size:
         memcpy(out + at, packet, packet_size)
     if masked:
@@ -285,27 +208,27 @@ cdef check(int fault):
         raise DecodeError("BTP: " + _FAULT_TEXTS[fault])
 
 
-cdef bytes take(Cursor* cursor, size_t size):
-    if cursor.end - cursor.at < size:
-        check(FAULT_TRUNCATED)
-    cursor.at += size
-    return cursor.data[cursor.at - size:cursor.at]
+cdef bytes take(OerCursor* cursor, size_t size):
+    cdef const uint8_t* taken = cursor.at
+    check(oer_skip(cursor, size))
+    return taken[:size]
 
 
-cdef bytes take_string(Cursor* cursor):
+cdef bytes take_string(OerCursor* cursor):
+    cdef const uint8_t* taken = NULL
     cdef size_t size = 0
-    check(read_length(cursor, &size))
-    return take(cursor, size)
+    check(oer_read_string(cursor, &taken, &size))
+    return taken[:size]
 
 
-cdef str take_ascii(Cursor* cursor, str what):
+cdef str take_ascii(OerCursor* cursor, str what):
     cdef bytes raw = take_string(cursor)
     if not raw.isascii():
         raise DecodeError(f"BTP: {what} is not ASCII")
     return raw.decode("ascii")
 
 
-cdef list take_entries(Cursor* cursor):
+cdef list take_entries(OerCursor* cursor):
     cdef uint64_t count = 0
     cdef uint8_t content_type
     cdef list entries = []
@@ -323,16 +246,14 @@ def decode(message):
     cdef bytes whole = bytes(message)
     cdef const uint8_t* data = whole
     cdef BtpFields fields
-    cdef Cursor cursor
+    cdef OerCursor cursor
     cdef size_t body_size = 0
     cdef uint64_t amount = 0
     code, name, triggered_at, error_data = "", "", "", b""
     check(btp_read(data, len(whole), &fields))
-    cursor.data = data
-    cursor.at = HEADER_SIZE
-    cursor.end = len(whole)
-    check(read_length(&cursor, &body_size))
-    cursor.end = cursor.at + body_size
+    oer_init(&cursor, data + HEADER_SIZE, len(whole) - HEADER_SIZE)
+    check(oer_read_length(&cursor, &body_size))
+    cursor.left = body_size
     if fields.type == BTP_ERROR:
         raw_code = take(&cursor, 3)
         if not raw_code.isascii():
@@ -344,7 +265,7 @@ def decode(message):
             raise DecodeError("BTP: triggeredAt is not YYYYMMDDHHmmSS[.fff]Z")
         error_data = take_string(&cursor)
     elif fields.type == BTP_TRANSFER:
-        check(read_integer(&cursor, 8, &amount))
+        amount = int.from_bytes(take(&cursor, 8), "big")
     return Message(
         fields.type, fields.request_id, take_entries(&cursor),
         code, name, triggered_at, error_data, amount,
@@ -353,7 +274,7 @@ def decode(message):
 
 cdef bytes length_bytes(size_t length):
     cdef uint8_t[9] out
-    cdef size_t size = write_length(out, length)
+    cdef size_t size = oer_write_length(out, length)
     return out[:size]
 
 
