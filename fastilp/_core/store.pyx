@@ -27,11 +27,11 @@ from fastilp._core.store_state cimport (
     STORE_ERROR_DAMAGED, STORE_ERROR_FOREIGN, STORE_ERROR_FORMAT, STORE_ERROR_GAVE_UP,
     STORE_FORMAT, STORE_HEALTH_CLOSED, STORE_HEALTH_FAILING, STORE_HEALTH_HEALTHY,
     STORE_HEALTH_NO_SPACE, STORE_ID_BYTES, STORE_QUEUED_CONTROL_BYTES_MAX, STORE_ROW_BYTES,
-    StoreControl, StoreRecord, StoreStats, store_ask_room, store_backup, store_committed, store_control_next,
-    store_declare_asleep, store_declare_awake, store_folded, store_free, store_health,
-    store_new, store_number_put, store_open, store_poison, store_queue_submit,
-    store_queue_submit_records, store_read_begin, store_read_end, store_record_read,
-    store_start, store_stats_copy, store_stop, store_wait,
+    StoreControl, StoreRecord, StoreStats, store_ask_room, store_backup, store_committed,
+    store_control_next, store_declare_asleep, store_declare_awake, store_folded, store_free,
+    store_health, store_new, store_number_put, store_open, store_poison, store_queue_submit,
+    store_queue_submit_records, store_read_begin, store_read_end, store_record_read, store_start,
+    store_stats_copy, store_stop, store_wait,
 )
 
 from fastilp._core.directory import lock_directory, make_directory, make_empty_directory, sync_copy
