@@ -76,6 +76,16 @@ class TokenTable(Generic[Port]):
         return hmac.digest(self._key, raw, hashlib.sha256)
 
 
+def url_without_token(url: str) -> str:
+    """The URL for messages and logs: what may be a username and a token is left out, even where the
+    URL is no good and a token holds slashes."""
+    head, at, tail = url.rpartition("@")
+    if not at:
+        return url
+    scheme, colon, _ = head.partition("://")
+    return f"{scheme}{colon}{tail}" if colon else tail
+
+
 def bearer_token(authorization: str) -> str:
     """The token in an Authorization header: `Bearer x` in any case, or the bare token as
     interledger-relay sends it. Empty if there is none."""

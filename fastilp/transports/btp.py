@@ -51,6 +51,8 @@ class BtpLimits:
     """For the auth Message or its Response; what every peer allows."""
     early_messages_max: int = 256
     """Messages that a peer may send before we know that it took our token."""
+    early_size_max: int = 1024 * 1024
+    """Bytes of them."""
 
 
 class BtpPort:

@@ -21,6 +21,7 @@ from picows import WSTransport, ws_connect
 from fastilp._core import codec_btp
 from fastilp._core.codec_btp import Entry, Message
 from fastilp.errors import DecodeError, UsageError
+from fastilp.transports.auth import url_without_token
 from fastilp.transports.btp import ERROR, MESSAGE, RESPONSE, BtpLimits, BtpPort, BtpSession
 
 _log = logging.getLogger("fastilp.btp")
@@ -35,14 +36,16 @@ _SCHEMES = {"btp+ws": "ws", "btp+wss": "wss", "ws": "ws", "wss": "wss"}
 
 def parse_btp_url(url: str, token: str | None) -> tuple[str, str, str]:
     """WebSocket URL without credentials, username and token. Raises UsageError."""
-    parts = urlsplit(url)
+    shown = url_without_token(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise UsageError(f"BTP URL {url!r}: {error}") from error
+    except ValueError:
+        # What urlsplit says may quote a part of the token.
+        raise UsageError(f"BTP URL {shown!r}: host or port is not valid") from None
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise UsageError(
-            f"BTP URL {url!r} is not btp+ws://[user]:[token]@host[:port]/path, nor btp+wss://"
+            f"BTP URL {shown!r} is not btp+ws://[user]:[token]@host[:port]/path, nor btp+wss://"
         )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     netloc = host if port is None else f"{host}:{port}"
@@ -66,6 +69,7 @@ class BtpClientSession(BtpSession):
         self._token = token
         self._auth_id = secrets.randbits(32)
         self._early: list[bytes] = []
+        self._early_size = 0
 
     def hello_opened(self) -> None:
         entries = [Entry("auth", 0, b"")]
@@ -101,8 +105,10 @@ class BtpClientSession(BtpSession):
     def _hello_early(self, payload: bytes) -> None:
         """Packets that overtook the Response; they count once we know that the peer took our
         token."""
+        limits = self._limits
         self._early.append(payload)
-        if len(self._early) > self._limits.early_messages_max:
+        self._early_size += len(payload)
+        if len(self._early) > limits.early_messages_max or self._early_size > limits.early_size_max:
             self.reason = "peer sent packets and no Response to auth"
             self.close(self.reason)
 

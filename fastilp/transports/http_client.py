@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from fastilp._core.link import Link
 from fastilp._core.packet import Reject
 from fastilp.errors import UsageError
+from fastilp.transports.auth import url_without_token
 from fastilp.transports.http_client_connection import ClientConnection
 from fastilp.transports.http_messages import OCTET_STREAM
 from fastilp.transports.pump import Pump
@@ -41,6 +42,8 @@ class HttpSenderLimits:
     """One request at a time on each: HTTP/1.1 pipelining is not safe with all servers."""
     queue_size_max: int = 16_384
     """Prepares that wait for a connection; above it they are rejected with T02."""
+    queue_bytes_max: int = 4 * 1024 * 1024
+    """Bytes of those Prepares, likewise."""
     response_size_max: int = 65_535
     """The largest packet of any link, bytes."""
     connect_seconds: float = 10.0
@@ -52,17 +55,21 @@ class HttpSenderLimits:
 
 def parse_http_url(url: str) -> tuple[bool, str, int, str, str]:
     """TLS, host, port, path with query, and what the Host header says. Raises UsageError."""
-    parts = urlsplit(url)
+    shown = url_without_token(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise UsageError(f"ILP-over-HTTP URL {url!r}: {error}") from error
+    except ValueError:
+        # What urlsplit says may quote a part of the token.
+        raise UsageError(f"ILP-over-HTTP URL {shown!r}: host or port is not valid") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"ILP-over-HTTP URL {url!r} is not http://host[:port]/path, nor https://")
+        raise UsageError(
+            f"ILP-over-HTTP URL {shown!r} is not http://host[:port]/path, nor https://"
+        )
     secure = parts.scheme == "https"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not target.isascii() or not target.isprintable() or " " in target:
-        raise UsageError(f"ILP-over-HTTP URL {url!r}: characters in the path must be %-escaped")
+        raise UsageError(f"ILP-over-HTTP URL {shown!r}: characters in the path must be %-escaped")
     host = parts.netloc.rpartition("@")[2]
     return secure, parts.hostname, port or (443 if secure else 80), target, host
 
@@ -103,6 +110,7 @@ class HttpSender:
         ).encode()
         self._ssl = (ssl_context or ssl.create_default_context()) if secure else None
         self._queue: deque[tuple[int, bytes]] = deque()
+        self._queue_bytes = 0
         self._idle: list[ClientConnection] = []
         self._connections: set[ClientConnection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -116,10 +124,11 @@ class HttpSender:
             if packet[0] != _PREPARE:
                 # An answer to something that came in here: nothing ever does.
                 continue
-            if len(self._queue) >= self.limits.queue_size_max:
+            if self._is_full(len(packet)):
                 self._reject(request_id, "T02", "too many packets wait for this peer")
             else:
                 self._queue.append((request_id, packet))
+                self._queue_bytes += len(packet)
         self._dispatch()
 
     def close(self) -> None:
@@ -141,6 +150,13 @@ class HttpSender:
     def connection_count(self) -> int:
         return len(self._connections)
 
+    def _is_full(self, more_bytes: int) -> bool:
+        limits = self.limits
+        return (
+            len(self._queue) >= limits.queue_size_max
+            or self._queue_bytes + more_bytes > limits.queue_bytes_max
+        )
+
     # --- Who carries what -----------------------------------------------------------------------
 
     def _dispatch(self) -> None:
@@ -148,6 +164,7 @@ class HttpSender:
         queue = self._queue
         while queue and self._idle:
             request_id, packet = queue.popleft()
+            self._queue_bytes -= len(packet)
             # The one used last: the others may grow old and be closed.
             self._idle.pop().send(request_id, self._head, packet, expiry_digits(packet))
         room = self.limits.connections_max - len(self._connections) - len(self._connecting)
@@ -175,6 +192,7 @@ class HttpSender:
 
     def _fail_queue(self, message: str) -> None:
         queue, self._queue = self._queue, deque()
+        self._queue_bytes = 0
         for request_id, _ in queue:
             self._reject(request_id, "T01", message)
 
@@ -194,6 +212,7 @@ class HttpSender:
                 self.last_error = "peer did not answer in time"
                 connection.abort()
         self._queue = deque(item for item in self._queue if expiry_digits(item[1]) >= digits)
+        self._queue_bytes = sum(len(packet) for _, packet in self._queue)
         if self._queue or self._connections:
             self._sweep_timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 

@@ -260,6 +260,23 @@ async def test_a_peer_that_never_answers_auth() -> None:
 
 
 @on_uvloop
+async def test_what_comes_before_the_response_is_bounded_in_bytes() -> None:
+    def flood(transport: picows.WSTransport, message: bytes) -> None:
+        for request_id in range(3):
+            early = btp_ilp(BTP_MESSAGE, request_id, prepare(data=bytes(30_000)))
+            transport.send(picows.WSMsgType.BINARY, early)
+
+    async def test(url: str) -> None:
+        limits = BtpLimits(early_size_max=50_000)
+        async with hub() as node, dialler(node, "peer", url, limits=limits) as made:
+            await until(lambda: "no Response to auth" in made.last_error)
+            # The peer's side of that connection ends, too.
+            await asyncio.sleep(0.05)
+
+    await with_peer(flood, test)
+
+
+@on_uvloop
 async def test_an_error_frame_that_is_not_about_auth_is_ignored() -> None:
     def talk(transport: picows.WSTransport, message: bytes) -> None:
         request_id = ilp_bytes.btp_decode(message).request_id

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from fastilp.errors import UsageError
+from fastilp.transports.btp_client import parse_btp_url
 from fastilp.transports.http_client import HttpSender, HttpSenderLimits, parse_http_url
 from tests import ilp_bytes
 from tests.transports.harness import FULFILLMENT, Hub, Receiver, hub, on_uvloop, prepare, until
@@ -101,6 +102,25 @@ def test_urls(url: str, parsed: tuple[bool, str, int, str, str]) -> None:
 def test_urls_that_are_none(url: str) -> None:
     with pytest.raises(UsageError):
         parse_http_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://:hunter2@h/",
+        "http://:hunter2@h:x/",
+        "http://:hunter2/x@h/",
+        "http://:hunter2@h/a b",
+        "http://a:hunter2@[/",
+        "a:hunter2@h",
+    ],
+)
+def test_no_complaint_shows_a_token(url: str) -> None:
+    for parse in (parse_http_url, lambda text: parse_btp_url(text.replace("http", "ws"), None)):
+        try:
+            parse(url)
+        except UsageError as error:
+            assert "hunter2" not in str(error)
 
 
 @on_uvloop
@@ -331,6 +351,27 @@ async def test_the_pool_and_its_queue_are_bounded() -> None:
         assert sum(packet.type == ilp_bytes.FULFILL for packet in alice.seen) == 14
         assert most == 4
         assert sender.connection_count() == 4
+
+
+@on_uvloop
+async def test_the_queue_is_bounded_in_bytes_too() -> None:
+    gate = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await read_request(reader):
+            await gate.wait()
+            writer.write(ok())
+
+    limits = HttpSenderLimits(connections_max=1, queue_bytes_max=100_000)
+    async with sending(serve, limits) as (alice, sender):
+        for _ in range(2):
+            gate.clear()
+            alice.seen.clear()
+            for request_id in range(5):
+                alice.send(request_id, prepare(data=bytes(30_000)))
+            await until(lambda: [packet.code for packet in alice.seen] == ["T02", "T02"])
+            gate.set()
+            await until(lambda: len(alice.seen) == 5)
 
 
 @on_uvloop
