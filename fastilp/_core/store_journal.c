@@ -186,7 +186,8 @@ void store_remember(StoreState *s, const StoreBatch *batch)
 
 /* --- Folding ---------------------------------------------------------------------------------- */
 
-/* A round under way goes on at each turn; a new one starts when the journal is over its bounds. */
+/* After a commit only the journal's bounds count, a round under way or not; in idle time the
+ * writer's loop folds whatever there is. */
 int store_fold_wanted(const StoreState *s)
 {
     return s->stats.journal_records > STORE_JOURNAL_RECORDS_MAX
