@@ -7,7 +7,6 @@ The stalling disk is the store's preloaded `stall.c`, the full one a small tmpfs
 import asyncio
 import os
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,11 +18,12 @@ import pytest
 from tests import ilp_bytes
 from tests.ilp_bytes import Packet
 from tests.interop import books
-from tests.interop.node import ROOT, Node, account, running
+from tests.interop.node import Node, account, running
 from tests.interop.payments import eventually
 from tests.interop.processes import Process
 from tests.interop.traffic import Pair, Traffic, receive
 from tests.peers import BtpPeer
+from tests.storage.faulty_disk import compile_shim, fill, mounted, preload
 
 STALL_SECONDS = 5.0
 HELD = 10
@@ -107,11 +107,7 @@ def make_node(directory: Path) -> Node:
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    library = tmp_path_factory.mktemp("shim") / "stall.so"
-    source = ROOT / "tests" / "storage" / "stall.c"
-    command = ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(library), str(source)]
-    subprocess.run([*command, "-ldl"], check=True)
-    return library
+    return compile_shim(tmp_path_factory.mktemp("shim"))
 
 
 async def stall(node: Node, alice: BtpPeer, bob: BtpPeer, disk: Path) -> None:
@@ -134,31 +130,15 @@ async def stall(node: Node, alice: BtpPeer, bob: BtpPeer, disk: Path) -> None:
 
 def test_disk_that_stalls(tmp_path: Path, shim: Path) -> None:
     node = make_node(tmp_path)
-    preload = " ".join(filter(None, [os.environ.get("LD_PRELOAD", ""), str(shim)]))
-    node.environment = {"LD_PRELOAD": preload, "FASTILP_TEST_DISK": str(tmp_path)}
+    node.environment = {"LD_PRELOAD": preload(shim), "FASTILP_TEST_DISK": str(tmp_path)}
     with running(node):
         asyncio.run(on_stage(node, stall, tmp_path))
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE}", "tmpfs", str(disk)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"a small disk needs the right to mount: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-def fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
+    with mounted(tmp_path / "disk", DISK_SIZE) as disk:
+        yield disk
 
 
 @contextmanager

@@ -6,7 +6,6 @@ tmpfs.
 """
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +15,9 @@ from typing import Any
 import pytest
 
 from fastilp._core.store import Store
+from tests.storage.faulty_disk import compile_shim, fill, mounted, preload
 from tests.storage.reader import read
-from tests.storage.rows import CHECKOUT, account_id, by_id, command, environment, pack, unpack
+from tests.storage.rows import account_id, by_id, command, environment, pack, unpack
 
 ACCOUNTS = list(range(20))
 
@@ -79,19 +79,9 @@ class Server:
         self.process.communicate(timeout=60)
 
 
-def preload(shim: Path) -> str:
-    """Beside what is preloaded already: a sanitizer's runtime has to come first."""
-    return " ".join(filter(None, [os.environ.get("LD_PRELOAD", ""), str(shim)]))
-
-
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    library = tmp_path_factory.mktemp("shim") / "stall.so"
-    source = CHECKOUT / "tests" / "storage" / "stall.c"
-    subprocess.run(
-        ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True
-    )
-    return library
+    return compile_shim(tmp_path_factory.mktemp("shim"))
 
 
 @pytest.fixture
@@ -238,26 +228,8 @@ def test_no_room_to_preallocate_is_noticed_before_a_commit_fails(server: Server)
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if mounted.returncode != 0:
-        pytest.skip(f"a small disk needs the right to mount: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-def fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
+    with mounted(tmp_path / "disk", "8m") as disk:
+        yield disk
 
 
 def test_a_full_disk(small_disk: Path) -> None:
