@@ -13,6 +13,7 @@ import pytest
 
 from fastilp._core.packet import Fulfill, Prepare, Reject, decode
 from tests.node_process import NodeProcess
+from tests.storage import faulty_disk
 
 CONDITION = sha256(bytes(32)).digest()
 ACCOUNTS = """
@@ -84,10 +85,12 @@ def test_interrupt_stops_too(node: NodeProcess) -> None:
     assert node.events()[-1]["message"] == "stopped"
 
 
-def in_flight(node: NodeProcess, seconds: float) -> tuple[threading.Thread, list[bytes]]:
+def in_flight(
+    node: NodeProcess, seconds: float, destination: str = "example.node.loop.ignore"
+) -> tuple[threading.Thread, list[bytes]]:
     """Send a Prepare that nobody answers, and return when the node holds it."""
     answers: list[bytes] = []
-    packet = prepare("example.node.loop.ignore", 7, seconds)
+    packet = prepare(destination, 7, seconds)
 
     def send() -> None:
         try:
@@ -152,6 +155,38 @@ def test_a_new_ledger_is_said_once(node: NodeProcess) -> None:
 def test_a_node_without_accounts_says_so(tmp_path: Path) -> None:
     with NodeProcess(tmp_path / "node", "") as node:
         assert "there are no accounts" in node.log()
+
+
+def test_shutdown_reports_fulfills_that_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_PRELOAD", faulty_disk.preload(faulty_disk.compile_shim(tmp_path)))
+    monkeypatch.setenv("FASTILP_TEST_DISK", str(tmp_path))
+    with NodeProcess(tmp_path / "node", ACCOUNTS) as node:
+        node.signal(signal.SIGTERM)
+        node.wait()
+        text = node.config.read_text()
+        node.config.write_text(text.replace("[node]", "[node]\ndrain_max_ms = 200"))
+        node.start()
+        (tmp_path / "stall").touch()
+        thread = threading.Thread(target=lost_payment, args=(node,))
+        thread.start()
+        while node.balances()["alice"] == 0:
+            time.sleep(0.01)
+        node.signal(signal.SIGTERM)
+        # Alice is hung up on; then only the disk is waited for.
+        thread.join()
+        time.sleep(0.5)
+        (tmp_path / "stall").unlink()
+        assert node.wait() == 0
+        assert node.events()[-1]["left"] == 1
+        node.start()
+        assert node.balances() == {"alice": -10, "loop": 10}
+
+
+def lost_payment(node: NodeProcess) -> None:
+    with pytest.raises(OSError):
+        pay(node, "example.node.loop")
 
 
 def test_second_signal_ends_at_once(node: NodeProcess) -> None:

@@ -1,8 +1,9 @@
 """`Node`: opens the ledger, builds the switch, starts transports and control, and ends all of it
 in order.
 
-Promises that a start leaves a whole node or nothing open, and that a stop answers or rejects
-what is in flight, and commits, before it closes the ledger.
+Promises that a start leaves a whole node or nothing open. A stop waits for what is in flight, then
+hangs up, commits and closes the ledger; what is still unanswered then stays reserved, for the crash
+report of the next start.
 """
 
 import asyncio
@@ -128,6 +129,18 @@ class Node:
     async def stop(self) -> None:
         """Take no more, finish what is in flight (at most `drain_max_ms`), commit, close."""
         was_ready = self._listener is not None
+        try:
+            await self._hang_up()
+        finally:
+            # Fulfills that wait for their commit are in flight for their senders.
+            left = self.switch.in_flight() + self.switch.waiting()
+            self.ledger.close()
+        if left:
+            _log.warning("stopped with packets in flight; the next start reports them", left=left)
+        elif was_ready:
+            _log.info("stopped")
+
+    async def _hang_up(self) -> None:
         if self._listener is not None:
             _log.info("draining", in_flight=self.switch.in_flight())
             self._listener.stop_accepting()
@@ -138,12 +151,6 @@ class Node:
         for links in self._links.values():
             await links.close()
         self.pump.close()
-        left = self.switch.in_flight()
-        self.ledger.close()
-        if left:
-            _log.warning("stopped with packets in flight; the next start reports them", left=left)
-        elif was_ready:
-            _log.info("stopped")
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()

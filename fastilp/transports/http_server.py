@@ -113,6 +113,9 @@ class HttpListener:
             await asyncio.sleep(0.01)
         for connection in [*self._connections, *self._refused]:
             connection.abort()
+        # An abort takes a turn of the loop, which may be the last one for a long time.
+        while self._connections or self._refused:
+            await asyncio.sleep(0)
         for session in list(self._sessions):
             session.close("the node is shutting down")
         while self._sessions and self._loop.time() < deadline:
