@@ -1,6 +1,6 @@
 """fastilp: an Interledger (ILPv4) connector with a compiled core. These are the public names."""
 
-from fastilp._core.ledger import Account
+from fastilp._core.books import Account
 from fastilp._core.link import Connection, Link
 from fastilp._core.packet import Fulfill, Prepare, Reject, decode
 from fastilp._core.switch import Switch

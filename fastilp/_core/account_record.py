@@ -11,6 +11,8 @@ import msgpack
 from fastilp.errors import StorageError
 
 ACCOUNT_KEY = b"ledger/account/"
+REPORT_KEY = b"ledger/crash_report"
+INTERNAL_KINDS = ("exchange", "settlement", "written_off")
 _VERSION = 1
 
 
@@ -23,20 +25,56 @@ class _Handle(Protocol):
     max_in_flight_amount: int | None
 
 
-def account_record(handle: _Handle) -> tuple[bytes, bytes]:
-    """Key and value for the store."""
-    fields = [handle.name, handle.asset_code, handle.asset_scale, handle.kind]
-    return ACCOUNT_KEY + handle.id, msgpack.packb([_VERSION, *fields, handle.max_in_flight_amount])
+def account_record(
+    handle: _Handle, name: str = "", asset_code: str = "", asset_scale: int = -1
+) -> tuple[bytes, bytes]:
+    """Key and value for the store; the three fields replace those of the handle."""
+    fields = [
+        _VERSION,
+        name or handle.name,
+        asset_code or handle.asset_code,
+        handle.asset_scale if asset_scale < 0 else asset_scale,
+        handle.kind,
+        handle.max_in_flight_amount,
+    ]
+    return ACCOUNT_KEY + handle.id, msgpack.packb(fields)
+
+
+def report_record(entries: list[dict[str, object]]) -> tuple[bytes, bytes]:
+    """Key and value of a crash report that nobody has acknowledged yet. Amounts go as text: they
+    have up to 128 bits, MessagePack's integers 64."""
+    wide = [
+        {key: str(value) if isinstance(value, int) else value for key, value in entry.items()}
+        for entry in entries
+    ]
+    return REPORT_KEY, msgpack.packb([_VERSION, wide])
+
+
+def report_decode(value: bytes | None) -> list[dict[str, object]]:
+    """The entries of a report, [] if there is none."""
+    if value is None:
+        return []
+    version, entries = msgpack.unpackb(value)
+    _check_version(version)
+    texts = ("account_id", "name", "asset_code")
+    return [
+        {key: int(value) if value and key not in texts else value for key, value in entry.items()}
+        for entry in entries
+    ]
+
+
+def _check_version(version: int) -> None:
+    if version != _VERSION:
+        raise StorageError(
+            f"ledger record of version {version}; this fastilp reads version {_VERSION}: "
+            "use the newer release"
+        )
 
 
 def account_decode(value: bytes) -> tuple[str, str, int, str, int | None]:
     """Name, asset code, asset scale, kind, and max_in_flight_amount of the last run."""
     version, *fields = msgpack.unpackb(value)
-    if version != _VERSION:
-        raise StorageError(
-            f"account record of version {version}; this fastilp reads version {_VERSION}: "
-            "use the newer release"
-        )
+    _check_version(version)
     name, asset_code, asset_scale, kind, max_in_flight_amount = fields
     return name, asset_code, asset_scale, kind, max_in_flight_amount
 

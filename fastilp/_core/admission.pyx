@@ -10,6 +10,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp
 
 from fastilp._core.forwarding cimport FORWARDING_NONE
+from fastilp._core.limits cimport COMMIT_MARGIN_MS
 from fastilp._core.output cimport Output
 from fastilp._core.policy cimport policy_takes_amount, policy_takes_packet
 from fastilp._core.rates cimport RATE_MISSING, RATE_OVERFLOW
@@ -59,7 +60,10 @@ cdef class Admission(Output):
         cdef Row* row
         for i in range(self.batch.count):
             row = &self.batch.rows[i]
-            if row.status == STATUS_OK and not row.flags & ROW_REINJECTED:
+            if row.status == STATUS_OK and row.flags & ROW_REINJECTED:
+                if self._draining or not self._accepts:
+                    row.status = STATUS_STORE_UNAVAILABLE
+            elif row.status == STATUS_OK:
                 row.status = self.admit(row)
                 if row.status == STATUS_OK:
                     row.status = self.admit_way(row)
@@ -181,6 +185,9 @@ cdef class Admission(Output):
             if row.account_in != ROW_NONE:
                 margin_ms += self.ways[row.account_in].round_trip_ms
             row.expires_out_ms = min(row.expires_at_ms - margin_ms, row.expires_out_ms)
+        if row.amount and not self.ledger.immediate():
+            # A Fulfill that comes in time must find time for its commit.
+            row.expires_out_ms = min(row.expires_out_ms, row.expires_at_ms - COMMIT_MARGIN_MS)
         if row.expires_out_ms - self.now_ms < self._window_min_ms:
             return STATUS_INSUFFICIENT_TIMEOUT
         return STATUS_OK

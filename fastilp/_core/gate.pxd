@@ -24,6 +24,10 @@ cdef class Gate:
     cdef size_t _capacity
     cdef Arena packets
     cdef int64_t earliest_ms        # no entry's leave_by_ms is before this
+    # where a look for entries whose time has come goes on, within one moment
+    cdef size_t _scan
+    cdef int64_t _scan_ms
+    cdef int64_t _scan_earliest_ms
 
     # 0, or -1 when memory is exhausted.
     cdef int append(self, const Waiting* entry, const uint8_t* packet) noexcept nogil

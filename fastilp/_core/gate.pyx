@@ -2,7 +2,7 @@
 on disk, unless waiting longer would make it worthless. May import arena."""
 
 cimport cython
-from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
@@ -13,6 +13,7 @@ from fastilp._core.arena cimport arena_append, arena_free
 cdef class Gate:
     def __cinit__(self):
         self.earliest_ms = INT64_MAX
+        self._scan_ms = INT64_MIN
 
     def __dealloc__(self):
         free(self.entries)
@@ -45,7 +46,6 @@ cdef class Gate:
 
     cdef Waiting* next(self, uint64_t committed, int64_t now_ms) noexcept nogil:
         cdef size_t i
-        cdef int64_t earliest_ms = INT64_MAX
         while self.head < self.count and (
             self.entries[self.head].left or self.entries[self.head].ticket <= committed
         ):
@@ -58,13 +58,18 @@ cdef class Gate:
             return NULL
         if now_ms < self.earliest_ms:
             return NULL
-        for i in range(self.head, self.count):
+        if now_ms != self._scan_ms:
+            self._scan, self._scan_ms = self.head, now_ms
+            self._scan_earliest_ms = INT64_MAX
+        for i in range(max(self._scan, self.head), self.count):
             if not self.entries[i].left:
                 if self.entries[i].leave_by_ms <= now_ms:
                     self.entries[i].left = 1
+                    self._scan = i + 1
                     return &self.entries[i]
-                earliest_ms = min(earliest_ms, self.entries[i].leave_by_ms)
-        self.earliest_ms = earliest_ms
+                self._scan_earliest_ms = min(self._scan_earliest_ms, self.entries[i].leave_by_ms)
+        self._scan = self.count
+        self.earliest_ms = self._scan_earliest_ms
         return NULL
 
     cdef void _compact(self) noexcept nogil:
@@ -72,6 +77,7 @@ cdef class Gate:
         cdef size_t i, start
         if self.head == self.count:
             self.head = self.count = self.packets.size = 0
+            self._scan_ms = INT64_MIN
         elif self.head > 1_024 and self.head * 2 > self.count:
             start = self.entries[self.head].offset
             memmove(self.packets.bytes, self.packets.bytes + start, self.packets.size - start)
@@ -79,5 +85,6 @@ cdef class Gate:
             self.count -= self.head
             memmove(self.entries, self.entries + self.head, self.count * sizeof(Waiting))
             self.head = 0
+            self._scan_ms = INT64_MIN
             for i in range(self.count):
                 self.entries[i].offset -= start

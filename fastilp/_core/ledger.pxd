@@ -1,111 +1,26 @@
-# Accounts' money: counters in memory, reserve / post / void, tickets, and the way to the store
-# (docs/ledger.md). All 128-bit arithmetic is in counter.h.
+# Tickets and the way of the books to the store and back (docs/ledger.md).
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
-from fastilp._core.counter cimport counter_t
+from fastilp._core.books cimport Account, AccountState, Books
 from fastilp._core.store cimport Store
 
-cdef enum LimitFlag:
-    LIMIT_FLOOR = 1
-    LIMIT_CEILING = 2
-    LIMIT_IN_FLIGHT = 4
-    LIMIT_SETTLES = 8
-
-
-cdef struct AccountState:
-    uint8_t[16] id
-    counter_t debits_pending
-    counter_t debits_posted
-    counter_t credits_pending
-    counter_t credits_posted
-    counter_t prepaid_pending
-    counter_t prepaid_posted
-    counter_t debits_relayed        # posted debits whose Fulfill has left
-    # the same as the last batch left it, which is what a record may say: what leaves in a batch is
-    # written to the sockets after it, and a crash in between must be reported
-    counter_t relayed_before
-    # what control set; two's complement
-    counter_t min_balance
-    counter_t max_balance
-    counter_t settle_threshold
-    counter_t settle_to
-    uint64_t max_in_flight_amount
-    # how much of credits_posted is known to be durable (only kept where max_in_flight_amount is
-    # set)
-    counter_t durable_posted
-    counter_t marked_posted
-    uint64_t mark_ticket
-    uint32_t exchange               # index of the asset's internal account
-    uint8_t limits
-    uint8_t dirty
-
-
-cdef class Account:
-    cdef readonly uint32_t index
-    cdef readonly bytes id
-    cdef readonly str name
-    cdef readonly str asset_code
-    cdef readonly int asset_scale
-    cdef readonly str kind          # "account", or an internal account's
-    cdef readonly object max_in_flight_amount       # as the store has it
-
-
-cdef class Ledger:
-    cdef AccountState* accounts
-    cdef uint32_t count
-    cdef uint32_t _capacity
+cdef class Ledger(Books):
     cdef readonly Store store
     cdef bint _manual
-    cdef readonly uint64_t ticket
     cdef uint64_t _released         # committed, of a memory ledger
-    cdef uint32_t* _dirty
-    cdef uint32_t _dirty_count
-    cdef uint8_t* _packed
-    cdef list _handles              # Account by index
-    cdef dict _index                # id -> index
-    cdef dict _internal             # (code, scale) -> index of its exchange account
     cdef list _crash_report
     # commits in progress, for the stall rule
     cdef int64_t _waiting_since_ms
     cdef uint64_t _progress
     cdef uint64_t _blocked_until
 
-    # Money. An index may be ROW_NONE when both amounts are 0. reserve returns a Status.
-    cdef int reserve(
-        self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
-        uint64_t* prepaid_share,
-    ) noexcept nogil
-    cdef void post(
-        self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
-        uint64_t prepaid_share,
-    ) noexcept nogil
-    cdef void void(
-        self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
-        uint64_t prepaid_share,
-    ) noexcept nogil
-    cdef void relayed(self, uint32_t account_in, uint64_t amount_in) noexcept nogil
-
     # The ticket that the changes of the present batch will get.
     cdef uint64_t next_ticket(self) noexcept nogil
     # End of a batch: what changed goes to the store. Returns the newest ticket.
     cdef uint64_t commit(self, int64_t now_ms) noexcept nogil
-    # There is something left to commit at the end of a batch without any packet.
-    cdef bint unfinished(self) noexcept nogil
-    cdef uint64_t committed(self) noexcept nogil
-    # A ticket is committed as soon as it is given out: memory only.
-    cdef bint immediate(self) noexcept nogil
     # False while commits fail or stall: no new money then.
     cdef bint accepts(self, int64_t now_ms) noexcept nogil
     cdef void block_until(self, uint64_t ticket) noexcept nogil
-    # Amount to settle down to settle_to, 0 = below the threshold.
-    cdef uint64_t to_settle(self, uint32_t account) noexcept nogil
-
-    cdef void _touch(self, AccountState* account) noexcept nogil
-    cdef void _touch_all(self, AccountState* sender, AccountState* receiver) noexcept nogil
-    cdef void _clean(self) noexcept nogil
-    cdef void _pack(self) noexcept nogil
-    cdef bint _in_flight_holds(self, AccountState* account, uint64_t amount) noexcept nogil
-    cdef Account _append(self, bytes account_id, str name, str code, int scale, str kind)
     cdef Account add(self, str name, bytes account_id, str code, int scale)
     cdef int set_limits(self, Account account, dict settings) except -1

@@ -1,17 +1,16 @@
 from collections.abc import Iterable
-from typing import Self, final
+from typing import Self
 
 from typing_extensions import disjoint_base
 
+from fastilp._core.books import Books
 from fastilp._core.store import Store
 
 @disjoint_base
-class Ledger:
+class Ledger(Books):
     """Accounts' counters in memory, made to last by a `Store` (docs/ledger.md)."""
 
     store: Store | None
-    ticket: int
-    """The newest ticket given out."""
     committed_ticket: int
     node_id: bytes
     incarnation: int
@@ -32,15 +31,6 @@ class Ledger:
         """Keeps nothing. `manual_commit`: tickets are committed by `release`, for tests."""
     def release(self, ticket: int | None = None) -> None:
         """Commit up to `ticket` (default: all) of a memory ledger with manual_commit."""
-    def counters(self, account_id: bytes) -> dict[str, int] | None:
-        """debits_pending, debits_posted, credits_pending, credits_posted, prepaid_pending,
-        prepaid_posted, debits_relayed; None for an id that has no row."""
-    def sums(self) -> dict[tuple[str, int], dict[str, int]]:
-        """Per asset (code, scale): debits_pending, credits_pending, debits_posted, credits_posted
-        over all accounts, the internal ones included. Debits equal credits, always."""
-    def internal_id(self, asset_code: str, asset_scale: int, kind: str) -> bytes:
-        """The id of an asset's internal account; `kind` is "exchange", "settlement" or
-        "written_off"."""
     def transact(
         self,
         adjustments: Iterable[tuple[bytes, str, int]] = (),
@@ -62,24 +52,10 @@ class Ledger:
         may have delivered), in_flight_out_bound (after an unclean end: max_in_flight_amount, which
         bounds that), in_flight_in (reserved for this sender and given back), not_relayed
         (fulfilled, and the sender may not have seen it). Empty after a clean shutdown."""
-    def check(self) -> None:
-        """Raises InternalError unless debits equal credits per asset, pending and posted."""
+    def forget_crash_report(self) -> int:
+        """Somebody has read it: it is gone at the next start. Returns the ticket."""
     def close(self) -> None:
         """Commit what changed and close the store. Idempotent."""
-
-@final
-class Account:
-    """Handle of an account; made by Switch.add_account."""
-
-    index: int
-    id: bytes
-    name: str
-    asset_code: str
-    asset_scale: int
-    kind: str
-    """"account", or "exchange", "settlement", "written_off" of an internal one."""
-    max_in_flight_amount: int | None
-    """The setting as the store has it."""
 
 def account_id_of(name: str) -> bytes:
     """The default account id: 16 bytes that follow from the name."""

@@ -46,11 +46,16 @@ cdef enum:
     # A Fulfill whose commit has not finished leaves this long before the incoming Prepare expires,
     # ms: later it would be worthless to the sender and we would have paid for nothing.
     FULFILL_RELEASE_MARGIN_MS = 250
+    # Between the last moment for the next hop's Fulfill and the sender's expiry, ms: room for the
+    # commit before the line above applies. Round trip times of 250 ms each have it anyway.
+    COMMIT_MARGIN_MS = 500
     # A commit older than this is a stalled disk: new Prepares get T00 until it ends, ms.
     COMMIT_STALL_MS = 1_000
 
     # --- Links ----------------------------------------------------------------------------------
     # Bytes waiting on one link. Above it Prepares to that link get T02 and its reading pauses.
     EGRESS_SIZE_MAX = 4 * 1024 * 1024
+    # Events that wait for take_events; "settle" comes on top, once for each account.
+    EVENTS_MAX = 4_096
     # Control packets (punts) of one account that wait for control at a time.
     PUNTS_PER_ACCOUNT_MAX = 1_000

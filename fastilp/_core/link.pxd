@@ -3,7 +3,8 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastilp._core.arena cimport Arena
-from fastilp._core.ledger cimport Account
+from fastilp._core.counter cimport counter_t
+from fastilp._core.books cimport Account
 from fastilp._core.row cimport Batch
 
 cdef enum LinkKind:
@@ -22,6 +23,9 @@ cdef struct LinkState:
     uint8_t masked                  # we are the WebSocket client
     uint8_t closed
     uint8_t dirty
+    uint8_t relaying                # unrelayed is not zero
+    uint32_t answers                # in egress
+    counter_t unrelayed             # amounts of the Fulfills in egress, until they are taken
     Arena egress
 
 
@@ -32,6 +36,8 @@ cdef class Link:
     cdef readonly str name
     cdef public object owner
     cdef Connection _connection
+
+    cdef void _drop(self) noexcept
 
     @staticmethod
     cdef Link make(Batch* batch, uint32_t index, Account account, str kind, str name, bint local)

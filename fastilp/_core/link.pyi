@@ -1,7 +1,7 @@
 from collections.abc import Iterable
 from typing import Any, final
 
-from fastilp._core.ledger import Account
+from fastilp._core.books import Account
 
 @final
 class Link:

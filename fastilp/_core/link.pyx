@@ -5,17 +5,19 @@ a btp link. `receive` and `feed` copy packets into the switch's batch and decide
 connection comes and goes; what is in flight belongs to the link. May import codec_btp, row, arena,
 limits and ledger's Account."""
 
+import os
+
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint32_t, uintptr_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from fastilp._core.arena cimport arena_free, arena_room
+from fastilp._core.books cimport Account
 from fastilp._core.codec_btp cimport (
     BTP_MESSAGE, BTP_RESPONSE, BtpFields, btp_frame_size_max, btp_read, btp_write,
 )
-from fastilp._core.ledger cimport Account
 from fastilp._core.limits cimport PACKET_SIZE_MAX
 from fastilp._core.packet cimport PACKET_PREPARE
 from fastilp._core.row cimport (
@@ -51,6 +53,7 @@ cdef bint link_send(
         memcpy(room, head, 8)
         memcpy(room + 8, packet, size)
         link.egress.size += 8 + size
+        link.answers += answer
         return True
     room = arena_room(&link.egress, btp_frame_size_max(size))
     if room == NULL:
@@ -60,6 +63,7 @@ cdef bint link_send(
         room, BTP_RESPONSE if answer else BTP_MESSAGE, request_id, packet, size, link.masked,
         link.mask,
     )
+    link.answers += answer
     return True
 
 
@@ -117,21 +121,28 @@ cdef class Link:
         cdef uint32_t request_id
         cdef bytes packet
         cdef Row* row
+        cdef size_t count, size
         self._check_open()
-        for request_id, packet in packets:
-            if packet is None:
-                raise TypeError("a packet is bytes, not None")
-            if PyBytes_GET_SIZE(packet) > PACKET_SIZE_MAX:
-                raise UsageError(f"a packet has at most {PACKET_SIZE_MAX} bytes, not {len(packet)}")
-            row = batch_append(
-                self._batch, self.state.index, self.state.account, request_id,
-                <const uint8_t*>PyBytes_AS_STRING(packet), <uint32_t>PyBytes_GET_SIZE(packet),
-            )
-            if row == NULL:
-                raise MemoryError()
-            if egress_index != ROW_NONE:
-                row.account_out = egress_index
-                row.flags = ROW_EGRESS_GIVEN
+        count, size = self._batch.count, self._batch.packets.size
+        try:
+            for request_id, packet in packets:
+                if packet is None:
+                    raise TypeError("a packet is bytes, not None")
+                if PyBytes_GET_SIZE(packet) > PACKET_SIZE_MAX:
+                    raise UsageError(f"a packet has at most {PACKET_SIZE_MAX} bytes")
+                row = batch_append(
+                    self._batch, self.state.index, self.state.account, request_id,
+                    <const uint8_t*>PyBytes_AS_STRING(packet), <uint32_t>PyBytes_GET_SIZE(packet),
+                )
+                if row == NULL:
+                    raise MemoryError()
+                if egress_index != ROW_NONE:
+                    row.account_out = egress_index
+                    row.flags = ROW_EGRESS_GIVEN
+        except BaseException:
+            # A refused call has handed in nothing.
+            self._batch.count, self._batch.packets.size = count, size
+            raise
 
     @cython.binding(False)
     def take(self):
@@ -147,7 +158,7 @@ cdef class Link:
             memcpy(head, at, 8)
             packets.append((head[0], PyBytes_FromStringAndSize(<const char*>at + 8, head[1])))
             at += 8 + head[1]
-        self.state.egress.size = 0
+        self.state.egress.size = self.state.answers = 0
         return packets
 
     def take_bytes(self):
@@ -157,8 +168,15 @@ cdef class Link:
         frames = PyBytes_FromStringAndSize(
             <const char*>self.state.egress.bytes, self.state.egress.size
         )
-        self.state.egress.size = 0
+        self.state.egress.size = self.state.answers = 0
         return frames
+
+    cdef void _drop(self) noexcept:
+        """What waits will not be taken. Its Fulfills stay unrelayed, for the crash report."""
+        if self._batch != NULL:
+            self._batch.undeliverable += self.state.answers
+        self.state.egress.size = self.state.answers = 0
+        self.state.unrelayed.low = self.state.unrelayed.high = 0
 
     def close(self):
         """Send and receive no more. What is in flight stays until it expires."""
@@ -166,7 +184,7 @@ cdef class Link:
             self._connection.close()
         self.state.closed = 1
         self.state.up = 0
-        self.state.egress.size = 0
+        self._drop()
 
     def _check_open(self):
         if self.state.closed:
@@ -196,7 +214,9 @@ cdef class Connection:
         cdef BtpFields fields
         cdef Row* row
         cdef bint answer
-        if self.link is None or btp_read(message, size, &fields) != 0:
+        if self.link is None or self.link._batch == NULL:
+            return 0
+        if btp_read(message, size, &fields) != 0:
             return 0
         if fields.packet_size > PACKET_SIZE_MAX:
             return 0
@@ -227,11 +247,15 @@ cdef class Connection:
         if self.link is not None:
             raise UsageError("this connection is bound already")
         if link._connection is not None:
-            link._connection.close()
+            # Whole frames wait in the egress: they can go out on the new connection.
+            link._connection.link = None
+            if link.state.masked != masked:
+                link._drop()
         self.link = link
         link._connection = self
         link.state.masked = masked
-        link.state.mask = <uint32_t>(<uintptr_t><void*>self >> 4) | 1
+        # From the system: a proxy must not guess it, nor the peer our memory (RFC 6455 10.3).
+        link.state.mask = int.from_bytes(os.urandom(4), "little") | 1
         link.state.up = 1
 
     def close(self):
@@ -239,5 +263,5 @@ cdef class Connection:
         if self.link is not None:
             self.link._connection = None
             self.link.state.up = 0
-            self.link.state.egress.size = 0
+            self.link._drop()
             self.link = None

@@ -138,7 +138,8 @@ cdef class RateTable:
             if part.bit_length() > 128:
                 raise UsageError(
                     f"rate {code_in}/{scale_in} to {code_out}/{scale_out}: the {name} of the exact "
-                    f"ratio has {len(str(part))} digits, at most 38 are possible; "
+                    f"ratio has {part.bit_length() * 30_103 // 100_000 + 1} digits, at most 38 are "
+                    "possible; "
                     "give a rate with fewer digits"
                 )
         return exact

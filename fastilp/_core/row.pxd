@@ -51,6 +51,7 @@ cdef struct Batch:
     size_t count
     size_t capacity
     Arena packets
+    uint64_t undeliverable          # answers that links dropped since the last process()
 
 
 cdef inline Row* batch_append(

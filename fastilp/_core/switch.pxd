@@ -12,9 +12,17 @@ cdef class Switch(Admission):
     cdef InFlightTable _in_flight
     cdef Gate _gate
     cdef list _events
+    cdef dict _settlements          # account index -> amount that is due
 
     cdef int _note_acceptance(self) except -1
     cdef bint _sender_is_full(self, Row* row) noexcept nogil
+    cdef int _note(self, tuple event) except -1
+    cdef bint _has_taken(self) noexcept nogil
+    cdef void stage_taken(self) noexcept nogil
+    cdef void send_fulfill(
+        self, uint32_t link, uint32_t request_id, const uint8_t* packet, size_t size,
+        uint64_t amount,
+    ) noexcept nogil
     cdef void stage_release(self) noexcept nogil
     cdef void stage_parse(self) noexcept nogil
     cdef void parse_prepare(self, Row* row) noexcept nogil

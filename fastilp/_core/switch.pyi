@@ -1,7 +1,8 @@
 from typing import final
 
 from fastilp._core.admission import Admission
-from fastilp._core.ledger import Account, Ledger
+from fastilp._core.books import Account
+from fastilp._core.ledger import Ledger
 
 @final
 class Switch(Admission):

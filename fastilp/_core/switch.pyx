@@ -10,13 +10,14 @@ from libc.string cimport memcpy
 
 from fastilp._core.admission cimport Admission
 from fastilp._core.condition cimport condition_check
+from fastilp._core.counter cimport counter_add
 from fastilp._core.gate cimport Gate, Waiting
 from fastilp._core.inflight cimport (
     IN_FLIGHT_AMOUNT_TAKEN, IN_FLIGHT_ANSWERED, IN_FLIGHT_PUNT, SLOT_NONE, InFlight, InFlightTable,
 )
 from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport (
-    EGRESS_SIZE_MAX, FULFILL_RELEASE_MARGIN_MS, HOLD_MAX_MS, PUNTS_PER_ACCOUNT_MAX,
+    EGRESS_SIZE_MAX, EVENTS_MAX, FULFILL_RELEASE_MARGIN_MS, HOLD_MAX_MS, PUNTS_PER_ACCOUNT_MAX,
 )
 from fastilp._core.link cimport LinkState
 from fastilp._core.packet cimport (
@@ -31,7 +32,8 @@ from fastilp._core.row cimport (
 from fastilp._core.status cimport (
     STATUS_CONNECTOR_BUSY, STATUS_FORWARDED, STATUS_FULFILLED, STATUS_FULFILLED_BEFORE_COMMIT,
     STATUS_INVALID_ANSWER, STATUS_INVALID_PACKET, STATUS_LINK_DOWN, STATUS_OK, STATUS_PEER_BUSY,
-    STATUS_PUNTED, STATUS_REJECTED, STATUS_TIMED_OUT, STATUS_UNMATCHED, STATUS_WRONG_FULFILLMENT,
+    STATUS_PUNTED, STATUS_REJECTED, STATUS_TIMED_OUT, STATUS_UNDELIVERABLE, STATUS_UNMATCHED,
+    STATUS_WRONG_FULFILLMENT,
 )
 from fastilp._core.tables cimport CONTROL_LINK, Way
 
@@ -73,6 +75,7 @@ cdef class Switch(Admission):
         self._window_min_ms = window_min_ms
         self._accepts = True
         self._events = []
+        self._settlements = {}
 
     # --- the one call that does work --------------------------------------------------------------
 
@@ -84,6 +87,7 @@ cdef class Switch(Admission):
         if self.ledger.store is not None:
             self.ledger.store.declare_awake()
         self._note_acceptance()
+        self.stage_taken()
         self.stage_release()
         self.stage_parse()
         self.stage_match()
@@ -106,8 +110,50 @@ cdef class Switch(Admission):
         cdef bint accepts = self.ledger.accepts(self.now_ms)
         if accepts != self._accepts:
             self._accepts = accepts
-            self._events.append(("store", None, 0 if accepts else 1))
+            self._note(("store", None, 0 if accepts else 1))
         return 0
+
+    cdef int _note(self, tuple event) except -1:
+        """Nobody may ever call take_events: what is over the bound shows in the counters only."""
+        if len(self._events) < EVENTS_MAX:
+            self._events.append(event)
+        return 0
+
+    # --- what the shells have taken ---------------------------------------------------------------
+
+    cdef void stage_taken(self) noexcept nogil:
+        """Fulfills that were in an egress at the end of the last call and no longer are have left
+        this process: only now a record may call them relayed."""
+        cdef uint32_t i = 0
+        cdef LinkState* link
+        self._counts[STATUS_UNDELIVERABLE] += self.batch.undeliverable
+        self.batch.undeliverable = 0
+        while i < self.relay_count:
+            link = self.link_states[self.relay_indexes[i]]
+            if link.egress.size:
+                i += 1
+                continue
+            self.ledger.taken(link.account, &link.unrelayed)
+            link.unrelayed.low = link.unrelayed.high = 0
+            link.relaying = 0
+            self.relay_count -= 1
+            self.relay_indexes[i] = self.relay_indexes[self.relay_count]
+
+    cdef void send_fulfill(
+        self, uint32_t link, uint32_t request_id, const uint8_t* packet, size_t size,
+        uint64_t amount,
+    ) noexcept nogil:
+        cdef LinkState* state = self.link_states[link]
+        if amount:
+            self.ledger.relayed(state.account, amount)
+        if not self.send(link, request_id, packet, size, True) or amount == 0:
+            return
+        if self.ledger.store is not None:
+            counter_add(&state.unrelayed, amount)
+            if not state.relaying:
+                state.relaying = 1
+                self.relay_indexes[self.relay_count] = link
+                self.relay_count += 1
 
     # --- 0 release --------------------------------------------------------------------------------
 
@@ -123,13 +169,12 @@ cdef class Switch(Admission):
                 self.ledger.block_until(self.ledger.ticket)
                 self._accepts = False
                 with gil:
-                    self._events.append(
+                    self._note(
                         ("fulfilled_before_commit", self._handles[entry.account], entry.amount)
                     )
-            self.ledger.relayed(entry.account, entry.amount)
-            self.send(
+            self.send_fulfill(
                 entry.link, entry.request_id, self._gate.packets.bytes + entry.offset, entry.size,
-                True,
+                entry.amount,
             )
 
     # --- 1 parse ----------------------------------------------------------------------------------
@@ -302,9 +347,9 @@ cdef class Switch(Admission):
             waiting.left = 0
             if self._gate.append(&waiting, packet) == 0:
                 return
-        if entry.amount_in:
-            self.ledger.relayed(entry.account_in, entry.amount_in)
-        self.send(entry.link_in, entry.request_id_in, packet, size, True)
+        self.send_fulfill(
+            entry.link_in, entry.request_id_in, packet, size, entry.amount_in
+        )
 
     cdef void stage_apply_expired(self) noexcept nogil:
         cdef uint32_t slot
@@ -467,11 +512,14 @@ cdef class Switch(Admission):
         for i in range(self.ledger._dirty_count):
             amount = self.ledger.to_settle(self.ledger._dirty[i])
             if amount:
-                self._events.append(("settle", self._handles[self.ledger._dirty[i]], amount))
+                self._settlements[self.ledger._dirty[i]] = amount
 
     def take_events(self):
         """What control should know of since the last call; see switch.pyi."""
-        events, self._events = self._events, []
+        events = self._events + [
+            ("settle", self._handles[index], amount) for index, amount in self._settlements.items()
+        ]
+        self._events, self._settlements = [], {}
         return events
 
     def next_deadline_ms(self):
@@ -480,9 +528,16 @@ cdef class Switch(Admission):
         cdef int64_t deadline_ms = self._in_flight.next_deadline_ms()
         if self._gate.waiting() and (deadline_ms < 0 or self._gate.earliest_ms < deadline_ms):
             deadline_ms = self._gate.earliest_ms
-        if self.ledger.unfinished():
+        if self._has_taken():
             deadline_ms = self.now_ms
         return None if deadline_ms < 0 else deadline_ms
+
+    cdef bint _has_taken(self) noexcept nogil:
+        cdef uint32_t i
+        for i in range(self.relay_count):
+            if self.link_states[self.relay_indexes[i]].egress.size == 0:
+                return True
+        return False
 
     def fileno(self):
         """Readable when a commit that the switch waits for has ended; -1 for a memory ledger."""

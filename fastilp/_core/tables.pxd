@@ -3,7 +3,8 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from fastilp._core.forwarding cimport ForwardingTable
-from fastilp._core.ledger cimport Account, Ledger
+from fastilp._core.books cimport Account
+from fastilp._core.ledger cimport Ledger
 from fastilp._core.link cimport Link, LinkState
 from fastilp._core.policy cimport Policy
 from fastilp._core.rates cimport RateTable
@@ -39,6 +40,8 @@ cdef class Tables:
     cdef uint32_t _link_capacity
     cdef uint32_t* dirty_indexes    # links with something to take since the last dirty_links()
     cdef uint32_t dirty_count
+    cdef uint32_t* relay_indexes    # links with Fulfills that were not known to be taken
+    cdef uint32_t relay_count
     cdef list _links                # Link by index; [0] is control
     cdef dict _accounts             # name -> Account
     cdef dict _handles              # index -> Account

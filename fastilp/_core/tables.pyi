@@ -3,7 +3,8 @@ from fractions import Fraction
 
 from typing_extensions import disjoint_base
 
-from fastilp._core.ledger import Account, Ledger
+from fastilp._core.books import Account
+from fastilp._core.ledger import Ledger
 from fastilp._core.link import Connection, Link
 
 @disjoint_base

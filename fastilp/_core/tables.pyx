@@ -10,7 +10,8 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memset
 
 from fastilp._core.forwarding cimport ForwardingTable
-from fastilp._core.ledger cimport Account, Ledger
+from fastilp._core.books cimport Account
+from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport PREFIX_SEGMENTS_MAX
 from fastilp._core.link cimport Connection, Link, LinkState
 from fastilp._core.policy cimport policy_limit_amounts, policy_limit_packets
@@ -88,6 +89,7 @@ cdef class Tables:
         free(self.ways)
         free(self.link_states)
         free(self.dirty_indexes)
+        free(self.relay_indexes)
         batch_free(&self.batch)
 
     @property
@@ -227,6 +229,10 @@ cdef class Tables:
             if grown_indexes == NULL:
                 raise MemoryError()
             self.dirty_indexes = <uint32_t*>grown_indexes
+            grown_indexes = realloc(self.relay_indexes, capacity * sizeof(uint32_t))
+            if grown_indexes == NULL:
+                raise MemoryError()
+            self.relay_indexes = <uint32_t*>grown_indexes
             self._link_capacity = capacity
         self.link_states[index] = &link.state
         self._links.append(link)

@@ -20,7 +20,8 @@ from hashlib import sha256
 
 import uvloop
 
-from fastilp._core.ledger import Account, Ledger
+from fastilp._core.books import Account
+from fastilp._core.ledger import Ledger
 from fastilp._core.link import Link
 from fastilp._core.packet import Fulfill, Prepare, Reject, decode
 from fastilp._core.switch import Switch

@@ -8,7 +8,7 @@ is not zero. What an account was set to is kept with its balance, except the tok
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
-from fastilp._core.ledger import Account
+from fastilp._core.books import Account
 from fastilp._core.switch import Switch
 from fastilp.errors import ConfigError, UsageError
 from fastilp.storage.records import ACCOUNTS, AccountRecord

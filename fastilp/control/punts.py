@@ -9,7 +9,7 @@ it raise.
 
 from collections.abc import Callable
 
-from fastilp._core.ledger import Account
+from fastilp._core.books import Account
 from fastilp._core.link import Link
 from fastilp._core.packet import Fulfill, Prepare, Reject
 from fastilp._core.switch import Switch

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from fastilp._core.ledger import Account
+from fastilp._core.books import Account
 from fastilp._core.switch import Switch
 from fastilp.control.accounts import Accounts
 from fastilp.types import VERSION, AccountDetails

@@ -7,7 +7,7 @@ answered T01. A peer that cannot be reached is never a reason not to start.
 
 import structlog
 
-from fastilp._core.ledger import Account
+from fastilp._core.books import Account
 from fastilp._core.link import Link
 from fastilp._core.switch import Switch
 from fastilp.endpoints.loopback import Loopback

@@ -6,7 +6,7 @@ from collections import Counter
 
 import structlog
 
-from fastilp._core.ledger import Account
+from fastilp._core.books import Account
 from fastilp._core.switch import Switch
 from fastilp.config import unknown_variables
 from fastilp.config.models import Settings
@@ -26,6 +26,8 @@ def log_crash_report(ledger: Ledger) -> None:
         if isinstance(account_id, bytes):
             shown["account_id"] = account_id.hex()
         _log.warning("the last run did not end cleanly: left open", **shown)
+    if ledger.crash_report():
+        ledger.forget_crash_report()
 
 
 def log_left_over(accounts: Accounts) -> None:

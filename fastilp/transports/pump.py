@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from fastilp._core.ledger import Account
+from fastilp._core.books import Account
 from fastilp._core.link import Link
 from fastilp._core.switch import Switch
 

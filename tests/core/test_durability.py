@@ -84,13 +84,12 @@ def test_stalled_disk_does_not_make_a_fulfill_worthless(manual: Hub) -> None:
     manual.forwarded()
 
 
-def test_short_fulfill_leaves_before_its_commit(manual: Hub) -> None:
-    """Its Prepare had less than 250 ms left: it waits for the next call and no longer."""
-    fulfilled(manual, in_ms=200)
-    assert manual.switch.next_deadline_ms() <= manual.now_ms
-    manual.run()
-    assert manual.take(manual.a) == [(1, FULFILL)]
-    assert manual.refused() == "T00"
+def test_short_prepare_leaves_no_time_to_commit(manual: Hub) -> None:
+    """Else anybody could make a Fulfill leave before its commit, and stop everybody's new money."""
+    assert manual.refused(in_ms=599) == "R02"
+    fulfilled(manual, in_ms=600)
+    assert manual.take(manual.a) == []
+    manual.forwarded(3)
 
 
 def test_stall_of_a_second_stops_new_money(manual: Hub) -> None:
@@ -197,7 +196,11 @@ def test_recorded_and_never_relayed(stored: Hub, make_hub: MakeHub, tmp_path: Pa
     assert hub.balances() == (-100, 100)
     assert report(hub) == {hub.alice.id: (0, 0, 100)}
     hub.ledger.close()
-    # It is said once; the next start has nothing to add.
+    # It is said until somebody has read it: a crash in between must not lose it.
+    hub = again(make_hub, tmp_path)
+    assert report(hub) == {hub.alice.id: (0, 0, 100)}
+    hub.ledger.forget_crash_report()
+    hub.ledger.close()
     assert report(again(make_hub, tmp_path)) == {}
 
 

@@ -39,9 +39,6 @@ class Row:
         self.mark_ticket = 0
         self.marked_posted = 0
         self.durable_posted = 0
-        # `debits_relayed` as the last batch left it: what leaves in a batch is on its way after it,
-        # so only the next record may say so.
-        self.relayed_before = self.counters["debits_relayed"]
 
     def add(self, counter: str, amount: int) -> None:
         self.counters[counter] += amount
@@ -64,6 +61,7 @@ class Row:
 class ModelLedger:
     """Same calls as fastilp.Ledger."""
 
+    _reports: ClassVar[dict[str, list[dict[str, object]]]] = {}
     _disks: ClassVar[dict[str, dict[bytes, tuple[Asset, dict[str, int]]]]] = {}
 
     def __init__(self, manual_commit: bool, path: str = "") -> None:
@@ -79,7 +77,7 @@ class ModelLedger:
         self.progress_ticket = 0
         self.blocked_until_ticket = 0
         self.records: dict[bytes, bytes] = {}
-        self.report: list[dict[str, object]] = []
+        self.report: list[dict[str, object]] = list(self._reports.get(path, []))
         for key, (asset, kept) in self._disks.get(path, {}).items():
             self.load(key, Row(asset, kept))
 
@@ -96,6 +94,18 @@ class ModelLedger:
         if self.path:
             kept = {key: (row.asset, dict(row.counters)) for key, row in self.rows.items()}
             self._disks[self.path] = kept
+            self._reports[self.path] = self.report
+
+    def forget_crash_report(self) -> int:
+        self.report = []
+        self.ticket += 1
+        if not self.manual_commit:
+            self.committed_ticket = self.ticket
+        return self.ticket
+
+    @property
+    def immediate(self) -> bool:
+        return not self.manual_commit
 
     def load(self, key: bytes, row: Row) -> None:
         """Report what was open, then make it final: nothing pending, what was posted stays."""
@@ -109,7 +119,7 @@ class ModelLedger:
         row.durable_posted = row.marked_posted = counters["credits_posted"]
         counters.update(dict.fromkeys(PENDING, 0))
         if key not in self.internal_ids():
-            counters["debits_relayed"] = row.relayed_before = counters["debits_posted"]
+            counters["debits_relayed"] = counters["debits_posted"]
             if any(left.values()):
                 self.report.append({"account_id": key, **left})
 
@@ -216,15 +226,7 @@ class ModelLedger:
         return self.ticket
 
     def end_batch(self) -> None:
-        """Where Fulfills have left, a store has one more record to write."""
-        rows = [(key, self.rows[key]) for key in self.touched]
-        self.touched = [
-            key
-            for key, row in rows
-            if self.path and row.counters["debits_relayed"] != row.relayed_before
-        ]
-        for _, row in rows:
-            row.relayed_before = row.counters["debits_relayed"]
+        self.touched = []
 
     def release(self, ticket: int | None = None) -> None:
         target = self.ticket if ticket is None else min(ticket, self.ticket)
@@ -290,7 +292,6 @@ class ModelLedger:
             # There is no Fulfill to wait for, so it counts as relayed.
             row.add("debits_posted", -amount)
             row.add("debits_relayed", -amount)
-            row.relayed_before -= amount
             other.add("credits_posted", -amount)
         else:
             owed = max(0, -row.clearing)

@@ -84,6 +84,8 @@ class Lockstep:
             for ledger in (self.core_ledger, self.model_ledger)
         )
         assert ours == theirs, f"crash reports: {ours} != {theirs}"
+        self.core_ledger.forget_crash_report()
+        self.model_ledger.forget_crash_report()
 
     def close(self) -> None:
         self.core_ledger.close()

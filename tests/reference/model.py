@@ -39,6 +39,7 @@ class ModelSwitch(Pipeline):
         self.control.up = False
         self.now_ms = 0
         self.inbox: list[Row] = []
+        self.dropped = 0
         self.table: dict[str, ModelAccount] = {}
         self.prefixes: dict[str, ModelAccount] = {}
         self.rates: dict[str, Fraction] = {}

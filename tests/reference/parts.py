@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastilp.errors import UsageError
-from tests.reference.packets import Packet, Prepare
+from tests.reference.packets import PREPARE, Packet, Prepare
 
 if TYPE_CHECKING:
     from tests.reference.model import ModelSwitch
@@ -110,6 +110,8 @@ class ModelLink:
         self._up = True
         self.in_flight = 0
         self.egress: list[tuple[int, bytes]] = []
+        # Fulfills lie in the egress, or did and nobody has noted that they were taken.
+        self.relaying = False
         self.owner: Any = None
 
     @property
@@ -140,6 +142,7 @@ class ModelLink:
 
     def close(self) -> None:
         self.closed = True
+        self.switch.dropped += sum(packet[0] != PREPARE for _, packet in self.egress)
         self.egress = []
 
 

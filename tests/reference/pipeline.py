@@ -31,6 +31,7 @@ U64_MAX = 2**64 - 1
 PREFIX_SEGMENTS_MAX = 32
 WHEEL_TICK_MS = 8
 FULFILL_RELEASE_MARGIN_MS = 250
+COMMIT_MARGIN_MS = 500
 EGRESS_SIZE_MAX = 4 * 1024 * 1024
 PUNTS_PER_ACCOUNT_MAX = 1_000
 LIVE, TEST = (b"g",), (b"test", b"test1", b"test2", b"test3")
@@ -59,6 +60,8 @@ class Pipeline:
         events: list[tuple[str, ModelAccount | None, int]]
         counts: dict[str, int]
         dirty: list[ModelLink]
+        links: list[ModelLink]
+        dropped: int
         last_id: int
         draining: bool
         accepting: bool
@@ -67,6 +70,7 @@ class Pipeline:
         self.now_ms = max(self.now_ms, now_ms)
         rows, self.inbox = self.inbox, []
         self.note_acceptance()
+        self.note_taken()
         self.release()
         self.parse(rows)
         self.match(rows)
@@ -89,6 +93,15 @@ class Pipeline:
             self.accepting = accepts
             self.events.append(("store", None, 0 if accepts else 1))
 
+    def note_taken(self) -> None:
+        """What was taken since the last call has left: the next record says so."""
+        self.counts["undeliverable"] += self.dropped
+        self.dropped = 0
+        for link in self.links:
+            if link.relaying and not link.egress and link.account is not None:
+                link.relaying = False
+                self.ledger.touch(link.account.id)
+
     # --- 0 release ------------------------------------------------------------------------------
 
     def release(self) -> None:
@@ -110,6 +123,7 @@ class Pipeline:
     def relay(self, one: Waiting) -> None:
         if one.entry.sender is not None and one.entry.amount_in:
             self.ledger.relayed(one.entry.sender.id, one.entry.amount_in)
+            one.entry.upstream.relaying |= bool(self.ledger.path) and not one.entry.upstream.closed
         self.send(one.entry.upstream, one.entry.upstream_id, one.packet)
 
     # --- 1 parse, 2 match -----------------------------------------------------------------------
@@ -194,9 +208,13 @@ class Pipeline:
 
     def admit(self, rows: Iterable[Row]) -> None:
         for row in rows:
-            if row.prepare is None or row.outcome or row.reinjected:
+            if row.prepare is None or row.outcome:
                 continue
-            row.outcome = self.admit_one(row, row.prepare, row.sender)
+            if row.reinjected:
+                refuses = self.draining or not self.accepting
+                row.outcome = "store_unavailable" if refuses else ""
+            else:
+                row.outcome = self.admit_one(row, row.prepare, row.sender)
 
     def admit_one(self, row: Row, prepare: Prepare, sender: ModelAccount | None) -> str:
         if sender is not None and sender.closing:
@@ -271,6 +289,9 @@ class Pipeline:
         row.expires_out_ms = self.expires_out(row, prepare.expires_at_ms)
         if prepare.amount and (outcome := self.convert_amount(row, prepare)):
             return outcome
+        if prepare.amount and not self.ledger.immediate:
+            latest_ms = prepare.expires_at_ms - COMMIT_MARGIN_MS
+            row.expires_out_ms = min(row.expires_out_ms, latest_ms)
         if row.expires_out_ms - self.now_ms < self.window_min_ms:
             return "insufficient_timeout"
         return ""
@@ -365,7 +386,7 @@ class Pipeline:
     def next_deadline_ms(self) -> int | None:
         due = [self.tick_end_ms(entry) for entry in self.entries.values()]
         due += [one.entry.expires_in_ms - FULFILL_RELEASE_MARGIN_MS for one in self.waiting]
-        due += [self.now_ms] if self.ledger.touched else []
+        due += [self.now_ms for link in self.links if link.relaying and not link.egress]
         return min(due, default=None)
 
     # --- 7 apply: Prepares ----------------------------------------------------------------------

@@ -13,7 +13,8 @@ from typing import Any
 
 import uvloop
 
-from fastilp._core.ledger import Account, Ledger
+from fastilp._core.books import Account
+from fastilp._core.ledger import Ledger
 from fastilp._core.link import Link
 from fastilp._core.switch import Switch
 from fastilp.transports.auth import TokenTable

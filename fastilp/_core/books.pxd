@@ -1,0 +1,101 @@
+# Accounts' money: counters in memory, reserve / post / void (docs/ledger.md). All 128-bit
+# arithmetic is in counter.h.
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from fastilp._core.counter cimport counter_t
+
+cdef enum LimitFlag:
+    LIMIT_FLOOR = 1
+    LIMIT_CEILING = 2
+    LIMIT_IN_FLIGHT = 4
+    LIMIT_SETTLES = 8
+
+
+cdef struct AccountState:
+    uint8_t[16] id
+    uint32_t exchange               # index of the asset's internal account
+    uint8_t limits
+    uint8_t dirty
+    counter_t debits_pending
+    counter_t debits_posted
+    counter_t credits_pending
+    counter_t credits_posted
+    counter_t prepaid_pending
+    counter_t prepaid_posted
+    counter_t debits_relayed        # posted debits whose Fulfill has left
+    # the same, as far as the shells have taken them from the links: what a record may say, because
+    # what lies in this process dies with it
+    counter_t relayed_taken
+    # what control set; two's complement
+    counter_t min_balance
+    counter_t max_balance
+    counter_t settle_threshold
+    counter_t settle_to
+    uint64_t max_in_flight_amount
+    # how much of credits_posted is known to be durable (only kept where max_in_flight_amount is
+    # set)
+    counter_t durable_posted
+    counter_t marked_posted
+    uint64_t mark_ticket
+
+
+cdef class Account:
+    cdef readonly uint32_t index
+    cdef readonly bytes id
+    cdef readonly str name
+    cdef readonly str asset_code
+    cdef readonly int asset_scale
+    cdef readonly str kind          # "account", or an internal account's
+    cdef readonly object max_in_flight_amount       # as the store has it
+
+
+cdef inline counter_t* account_counters(AccountState* account) noexcept nogil:
+    """The seven counters, in the order of the record, and relayed_taken behind them."""
+    return &account.debits_pending
+
+
+cdef class Books:
+    cdef AccountState* accounts
+    cdef uint32_t count
+    cdef uint32_t _capacity
+    cdef readonly uint64_t ticket   # the newest one given out
+    cdef uint32_t* _dirty           # accounts that changed in this batch
+    cdef uint32_t _dirty_count
+    cdef uint8_t* _packed           # their records
+    cdef readonly uint64_t underflows       # our own bug, if it is ever above 0
+    cdef list _handles              # Account by index
+    cdef dict _index                # id -> index
+    cdef dict _internal             # (code, scale) -> index of its exchange account
+
+    # Money. An index may be ROW_NONE when both amounts are 0. reserve returns a Status.
+    cdef int reserve(
+        self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
+        uint64_t* prepaid_share,
+    ) noexcept nogil
+    cdef void post(
+        self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
+        uint64_t prepaid_share,
+    ) noexcept nogil
+    cdef void void(
+        self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
+        uint64_t prepaid_share,
+    ) noexcept nogil
+    cdef void relayed(self, uint32_t account_in, uint64_t amount_in) noexcept nogil
+    cdef void taken(self, uint32_t account_in, const counter_t* amount) noexcept nogil
+
+    # Highest ticket that is durable.
+    cdef uint64_t committed(self) noexcept nogil
+    # A ticket is committed as soon as it is given out: memory only.
+    cdef bint immediate(self) noexcept nogil
+    # Amount to settle down to settle_to, 0 = below the threshold.
+    cdef uint64_t to_settle(self, uint32_t account) noexcept nogil
+
+    cdef void _touch(self, AccountState* account) noexcept nogil
+    cdef void _touch_all(self, AccountState* sender, AccountState* receiver) noexcept nogil
+    cdef void _clean(self) noexcept nogil
+    cdef void _subtract(self, counter_t* counter, uint64_t amount) noexcept nogil
+    cdef void _pack(self) noexcept nogil
+    cdef bint _in_flight_holds(self, AccountState* account, uint64_t amount) noexcept nogil
+    cdef Account _append(self, bytes account_id, str name, str code, int scale, str kind)
+    cdef _forget_from(self, uint32_t count)
