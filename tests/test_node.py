@@ -1,6 +1,8 @@
 """A whole node as a process: payments over real sockets, shutdown, crash, and what it refuses."""
 
+import contextlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -155,6 +157,38 @@ def test_a_new_ledger_is_said_once(node: NodeProcess) -> None:
 def test_a_node_without_accounts_says_so(tmp_path: Path) -> None:
     with NodeProcess(tmp_path / "node", "") as node:
         assert "there are no accounts" in node.log()
+
+
+@contextlib.contextmanager
+def silent_server() -> Iterator[int]:
+    """The port of somebody who takes requests and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+def test_shutdown_rejects_what_http_peers_owe(tmp_path: Path) -> None:
+    with silent_server() as port:
+        far = PEER.format(
+            username="far",
+            link=f'ilp_over_http_url = "http://127.0.0.1:{port}/ilp"',
+            prefix="example.far",
+        )
+        with NodeProcess(tmp_path / "node", ACCOUNTS + far) as node:
+            node.signal(signal.SIGTERM)
+            node.wait()
+            text = node.config.read_text()
+            node.config.write_text(text.replace("[node]", "[node]\ndrain_max_ms = 200"))
+            node.start()
+            thread, answers = in_flight(node, 25.0, "example.far.bob")
+            node.signal(signal.SIGTERM)
+            assert node.wait() == 0
+            thread.join()
+            answer = decode(answers[0])
+            assert isinstance(answer, Reject) and answer.code == "T01"
+            assert node.events()[-1]["message"] == "stopped"
+            node.start()
+            assert node.balances() == {"alice": 0, "loop": 0, "far": 0}
+            assert [e for e in node.events() if e["level"] != "info"] == []
 
 
 def test_shutdown_reports_fulfills_that_wait_for_the_disk(

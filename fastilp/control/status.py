@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from fastilp._core.books import Account
 from fastilp._core.switch import Switch
@@ -90,7 +90,7 @@ class StatusApi:
 
     def answer(self, method: str, target: str, authorization: str) -> Answer | None:
         """None: no path of this API."""
-        path = unquote(urlsplit(target).path).rstrip("/") or "/"
+        path = unquote(target.partition("?")[0]).rstrip("/") or "/"
         resource = self._resource(path)
         if resource is None:
             return None

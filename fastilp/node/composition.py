@@ -2,8 +2,8 @@
 in order.
 
 Promises that a start leaves a whole node or nothing open. A stop waits for what is in flight, then
-hangs up, commits and closes the ledger; what is still unanswered then stays reserved, for the crash
-report of the next start.
+rejects what peers still owe us over HTTP, hangs up, commits and closes the ledger; what was sent
+over BTP and is still unanswered then stays reserved, for the crash report of the next start.
 """
 
 import asyncio
@@ -147,10 +147,18 @@ class Node:
             self._events.draining = True
             self.switch.drain()
             await self._drain()
+            await self._reject_waiting()
             await self._listener.drain(_HANG_UP_SECONDS)
         for links in self._links.values():
             await links.close()
         self.pump.close()
+
+    async def _reject_waiting(self) -> None:
+        """The Rejects reach their senders' sockets before those are closed."""
+        for links in self._links.values():
+            links.reject_waiting()
+        # The turn that the Rejects asked for comes first.
+        await asyncio.sleep(0)
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()

@@ -39,12 +39,15 @@ class AccountLinks:
         self._account = account
         self._details = details
         self._links: dict[str, Link] = {}
+        self._http_tokens = http_tokens
+        self._btp_tokens = btp_tokens
+        self._ports: list[HttpPort | BtpPort] = []
         self._dialler: BtpDialler | None = None
         self._sender: HttpSender | None = None
         try:
             self._open_endpoint()
-            self._open_http(http_tokens)
-            self._open_btp(btp_tokens)
+            self._open_http()
+            self._open_btp()
         except UsageError as error:
             raise ConfigError(str(error), key=f"accounts.{details.username}") from None
         self._choose_egress()
@@ -54,11 +57,21 @@ class AccountLinks:
             self._dialler.start()
 
     async def close(self) -> None:
-        """Hang up; what still waits for an answer over HTTP is rejected."""
+        """Hang up for good: the account's tokens open nothing any more."""
+        username = self._details.username
+        self._http_tokens.remove(username)
+        self._btp_tokens.remove(username)
         if self._dialler is not None:
             await self._dialler.close()
+        self.reject_waiting()
+        for port in self._ports:
+            port.close()
+
+    def reject_waiting(self) -> None:
+        """Send no more over HTTP, and reject what waits for an answer from there."""
         if self._sender is not None:
             self._sender.close()
+            self._sender = None
 
     def states(self) -> dict[str, bool]:
         """Which links are up, by kind."""
@@ -79,11 +92,12 @@ class AccountLinks:
             link = self._open("loopback", local=True)
             Loopback(link, self._switch.address, self._pump.wake)
 
-    def _open_http(self, tokens: TokenTable[HttpPort]) -> None:
+    def _open_http(self) -> None:
         details = self._details
         if details.ilp_over_http_incoming_token:
             port = HttpPort(self._open("http-in"), self._pump)
-            tokens.put(details.username, details.ilp_over_http_incoming_token, port)
+            self._ports.append(port)
+            self._http_tokens.put(details.username, details.ilp_over_http_incoming_token, port)
         if details.ilp_over_http_url:
             self._sender = HttpSender(
                 self._open("http-out"),
@@ -92,13 +106,14 @@ class AccountLinks:
                 details.ilp_over_http_outgoing_token or "",
             )
 
-    def _open_btp(self, tokens: TokenTable[BtpPort]) -> None:
+    def _open_btp(self) -> None:
         details = self._details
         if not details.ilp_over_btp_incoming_token and not details.ilp_over_btp_url:
             return
         port = BtpPort(self._open("btp", btp=True), self._pump, self._on_btp_change)
+        self._ports.append(port)
         if details.ilp_over_btp_incoming_token:
-            tokens.put(details.username, details.ilp_over_btp_incoming_token, port)
+            self._btp_tokens.put(details.username, details.ilp_over_btp_incoming_token, port)
         if details.ilp_over_btp_url:
             self._dialler = BtpDialler(
                 port, details.ilp_over_btp_url, details.ilp_over_btp_outgoing_token

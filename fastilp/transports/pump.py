@@ -60,10 +60,6 @@ class Clock:
         self._now_ns += max(-slew_ns, min(slew_ns, error_ns))
         return self._now_ns // 1_000_000
 
-    def error_ms(self) -> int:
-        """Wall clock minus this clock: what is still to be slewed."""
-        return (self._wall_ns() - self._now_ns) // 1_000_000
-
 
 class Pump:
     """Drives one switch on the running event loop. `on_events` gets what `Switch.take_events`
@@ -115,11 +111,16 @@ class Pump:
             return
         self.turns += 1
         now_ms = self.clock.now_ms()
-        self.switch.process(now_ms)
-        for link in self.switch.dirty_links():
-            self._turn_flush(link)
-        self._turn_events()
-        self._turn_timer(now_ms)
+        try:
+            self.switch.process(now_ms)
+            for link in self.switch.dirty_links():
+                self._turn_flush(link)
+            self._turn_events()
+        except Exception:
+            # Without a timer what is in flight would wait for somebody to send something.
+            _log.exception("a turn failed")
+        finally:
+            self._turn_timer(now_ms)
 
     def _turn_flush(self, link: Link) -> None:
         owner: Owner | None = link.owner

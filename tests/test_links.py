@@ -1,0 +1,31 @@
+"""The links of one account, without a node around them."""
+
+from fastilp._core.ledger import Ledger
+from fastilp._core.switch import Switch
+from fastilp.node.links import AccountLinks
+from fastilp.transports.auth import TokenTable
+from fastilp.transports.btp import BtpPort
+from fastilp.transports.http_port import HttpPort
+from fastilp.transports.pump import Pump
+from tests.small_switch import details
+from tests.transports.harness import on_uvloop
+
+
+@on_uvloop
+async def test_closed_links_are_gone() -> None:
+    switch = Switch(Ledger.memory(), address="g.hub")
+    pump = Pump(switch)
+    http_tokens: TokenTable[HttpPort] = TokenTable()
+    btp_tokens: TokenTable[BtpPort] = TokenTable()
+    alice = details(
+        "alice", ilp_over_http_incoming_token="secret", ilp_over_btp_incoming_token="secret"
+    )
+    account = switch.add_account("alice", asset_code="USD", asset_scale=9)
+    links = AccountLinks(pump, account, alice, http_tokens, btp_tokens)
+    links.start()
+    assert links.states() == {"http-in": True, "btp": False}
+    assert http_tokens.find("alice", "secret") and btp_tokens.find("alice", "secret")
+    await links.close()
+    assert links.states() == {"http-in": False, "btp": False}
+    assert len(http_tokens) == len(btp_tokens) == 0
+    pump.close()
