@@ -53,7 +53,7 @@ cdef enum:
     COMMIT_STALL_MS = 1_000
 
     # --- Links ----------------------------------------------------------------------------------
-    # Bytes waiting on one link. Above it Prepares to that link get T02 and its reading pauses.
+    # Bytes waiting on one link. Above it Prepares to that link get T02; answers still go out.
     EGRESS_SIZE_MAX = 4 * 1024 * 1024
     # Events that wait for take_events; "settle" comes on top, once for each account.
     EVENTS_MAX = 4_096
