@@ -4,6 +4,7 @@
 - spread) x 10^(scale_out - scale_in), reduced, numerator and denominator below 2^128. A pair that
 does not fit is refused when it is set, never approximated. May import counter."""
 
+from decimal import Decimal
 from fractions import Fraction
 
 cimport cython
@@ -15,13 +16,22 @@ from fastilp._core.counter cimport counter_from_int, counter_is_zero, ratio_appl
 
 from fastilp.errors import UsageError
 
+# Numerator and denominator have 128 bits, 38 digits; nothing longer can come to anything.
+_DIGITS_MAX = 80
+
 
 def _fraction(value, what):
     if isinstance(value, float):
         raise UsageError(f"{what} must be exact: a string, Decimal or Fraction, not a float")
     try:
-        return Fraction(value)
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        exact = Decimal(value) if isinstance(value, str) and "/" not in value else value
+        # An exponent in the thousands would be worked out digit by digit.
+        if isinstance(exact, Decimal) and abs(exact.adjusted()) > _DIGITS_MAX:
+            raise UsageError(f"{what} has more than {_DIGITS_MAX} digits")
+        return Fraction(exact)
+    except UsageError:
+        raise
+    except (TypeError, ValueError, ArithmeticError):
         raise UsageError(f"{what} {value!r} is not a number") from None
 
 
