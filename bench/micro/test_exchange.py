@@ -4,6 +4,7 @@ Timed is `receive` and `process` both ways; `take` is apart. The reference in th
 `hashlib.sha256(32 bytes).digest()`: machines differ, the multiple less so.
 """
 
+import gc
 import hashlib
 import random
 import time
@@ -71,6 +72,10 @@ def test_exchange(subject: Subject, benchmark: BenchmarkFixture, size: int) -> N
     batches = [group(batch) for batch in subject.batches(size, random.Random(size))]
     before = subject.switch.statuses()["fulfilled"]
     figures = []
+
+    # The collector walks all of pytest's objects and leaves cold caches behind: not our subject.
+    gc.collect()
+    gc.freeze()
 
     def measured() -> None:
         figures.append((*exchange_all(subject, batches), reference_ns()))

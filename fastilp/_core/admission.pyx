@@ -23,7 +23,7 @@ from fastilp._core.status cimport (
     STATUS_NO_RATE, STATUS_OK, STATUS_PACKETS_RATE_LIMITED, STATUS_PEER_ADDRESS, STATUS_REFLECTED,
     STATUS_STORE_UNAVAILABLE, STATUS_UNREACHABLE, STATUS_WRONG_NETWORK,
 )
-from fastilp._core.tables cimport CONTROL_LINK, Way, address_network
+from fastilp._core.tables cimport CONTROL_LINK, Way, address_network, prefetch_account
 
 
 cdef inline bint _is_peer(const uint8_t* address, uint32_t size) noexcept nogil:
@@ -121,6 +121,9 @@ cdef class Admission(Output):
                     self._column_rows[count] = i
                     count += 1
         self._forwarding.lookup_many(self._pointers, self._sizes, self._targets, count)
+        for i in range(count):
+            if self._targets[i] != FORWARDING_NONE:
+                prefetch_account(self, self._targets[i])
         for i in range(count):
             row = &self.batch.rows[self._column_rows[i]]
             row.status = self.route_found(row, self._targets[i])

@@ -1,6 +1,7 @@
 # Accounts' money: counters in memory, reserve / post / void (docs/ledger.md). All 128-bit
 # arithmetic is in counter.h.
 
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastilp._core.counter cimport counter_t
@@ -77,6 +78,7 @@ cdef class Books:
         self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
         uint64_t prepaid_share,
     ) noexcept nogil
+    @cython.final
     cdef void void(
         self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
         uint64_t prepaid_share,
@@ -91,9 +93,12 @@ cdef class Books:
     # Amount to settle down to settle_to, 0 = below the threshold.
     cdef uint64_t to_settle(self, uint32_t account) noexcept nogil
 
+    @cython.final
     cdef void _touch(self, AccountState* account) noexcept nogil
+    @cython.final
     cdef void _touch_all(self, AccountState* sender, AccountState* receiver) noexcept nogil
     cdef void _clean(self) noexcept nogil
+    @cython.final
     cdef void _subtract(self, counter_t* counter, uint64_t amount) noexcept nogil
     cdef void _pack(self) noexcept nogil
     cdef bint _in_flight_holds(self, AccountState* account, uint64_t amount) noexcept nogil

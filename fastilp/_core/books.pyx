@@ -100,6 +100,7 @@ cdef class Books:
 
     # --- money ------------------------------------------------------------------------------------
 
+    @cython.final
     cdef void _touch(self, AccountState* account) noexcept nogil:
         if not account.dirty:
             account.dirty = 1
@@ -155,6 +156,7 @@ cdef class Books:
         counter_add(&receiver.credits_posted, amount_out)
         counter_add(&self.accounts[receiver.exchange].debits_posted, amount_out)
 
+    @cython.final
     cdef void void(
         self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
         uint64_t prepaid_share,
@@ -170,12 +172,14 @@ cdef class Books:
         self._subtract(&self.accounts[receiver.exchange].debits_pending, amount_out)
         self._touch_all(sender, receiver)
 
+    @cython.final
     cdef void _touch_all(self, AccountState* sender, AccountState* receiver) noexcept nogil:
         self._touch(sender)
         self._touch(receiver)
         self._touch(&self.accounts[sender.exchange])
         self._touch(&self.accounts[receiver.exchange])
 
+    @cython.final
     cdef void _subtract(self, counter_t* counter, uint64_t amount) noexcept nogil:
         self.underflows += counter_sub_checked(counter, amount) != 0
 

@@ -144,6 +144,7 @@ cdef class ForwardingTable:
         """Three passes, each asks for the memory that the next one reads: slots, then prefixes."""
         cdef Boundaries[LOOKUP_GROUP] found
         cdef uint32_t[LOOKUP_GROUP] depths
+        cdef (Forward*)[LOOKUP_GROUP] candidates
         cdef Forward* slot
         cdef size_t i
         for i in range(count):
@@ -157,9 +158,15 @@ cdef class ForwardingTable:
                 slot = self._candidate(
                     found[i].hashes[depths[i] - 1], found[i].sizes[depths[i] - 1]
                 )
+                candidates[i] = slot
                 __builtin_prefetch(self._prefixes.bytes + slot.offset)
         for i in range(count):
-            targets[i] = self._longest(addresses[i], &found[i], depths[i])
+            if depths[i] and candidates[i].size and memcmp(
+                self._prefixes.bytes + candidates[i].offset, addresses[i], candidates[i].size
+            ) == 0:
+                targets[i] = candidates[i].target
+            else:
+                targets[i] = self._longest(addresses[i], &found[i], depths[i])
 
     cdef uint32_t _deepest(self, const Boundaries* found) noexcept nogil:
         """The greatest depth of the address at which any prefix exists, 0 = none."""

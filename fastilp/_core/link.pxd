@@ -38,6 +38,7 @@ cdef class Link:
     cdef Connection _connection
 
     cdef void _drop(self) noexcept
+    cdef int _check_open(self) except -1
 
     @staticmethod
     cdef Link make(Batch* batch, uint32_t index, Account account, str kind, str name, bint local)

@@ -186,11 +186,12 @@ cdef class Link:
         self.state.up = 0
         self._drop()
 
-    def _check_open(self):
+    cdef int _check_open(self) except -1:
         if self.state.closed:
             raise UsageError(f"link {self.name} is closed")
         if self._batch == NULL:
             raise UsageError(f"the switch of link {self.name} is gone")
+        return 0
 
 
 @cython.final

@@ -35,7 +35,7 @@ from fastilp._core.status cimport (
     STATUS_PUNTED, STATUS_REJECTED, STATUS_TIMED_OUT, STATUS_UNDELIVERABLE, STATUS_UNMATCHED,
     STATUS_WRONG_FULFILLMENT,
 )
-from fastilp._core.tables cimport CONTROL_LINK, Way
+from fastilp._core.tables cimport CONTROL_LINK, Way, prefetch_account
 
 from fastilp.errors import UsageError
 
@@ -184,6 +184,8 @@ cdef class Switch(Admission):
         cdef Row* row
         for i in range(self.batch.count):
             row = &self.batch.rows[i]
+            if row.account_in != ROW_NONE:
+                prefetch_account(self, row.account_in)
             row.type = self.batch.packets.bytes[row.offset] if row.size else 0
             if row.type == PACKET_FULFILL or row.type == PACKET_REJECT or row.flags & ROW_ANSWER:
                 row.flags |= ROW_ANSWER
@@ -247,6 +249,8 @@ cdef class Switch(Admission):
         entry = &self._in_flight.entries[slot]
         entry.flags |= IN_FLIGHT_ANSWERED
         row.slot = slot
+        if entry.account_in != ROW_NONE:
+            prefetch_account(self, entry.account_in)
         if self.now_ms >= entry.expires_out_ms:
             row.status = STATUS_TIMED_OUT
         elif row.status == STATUS_OK and row.type == PACKET_REJECT:
