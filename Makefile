@@ -30,7 +30,8 @@ $(STAMPS)/dev: pyproject.toml tools/setup.sh
 # One variant at a time lies in the tree; each keeps its own build folder.
 $(STAMPS)/built-release: $(CORE) $(RECIPE) | $(STAMPS)/run
 	@rm -f $(STAMPS)/built-*
-	$(PYTHON) setup.py --quiet build_ext --inplace
+	@echo "fastilp: building what has changed of the core"
+	@$(PYTHON) setup.py --quiet build_ext --inplace
 	@touch $@
 
 $(addprefix $(STAMPS)/built-,debug sanitize coverage): $(CORE) $(RECIPE) | $(STAMPS)/dev

@@ -137,3 +137,38 @@ def test_unknown_command() -> None:
     done = run("fly")
     assert done.returncode == 2
     assert b"fly" in done.stderr
+
+
+def test_decode_says_what_is_ignored() -> None:
+    done = run("packet", "decode", PREPARE + "aabbcc")
+    assert done.returncode == 0
+    assert b"3 bytes behind the packet are ignored" in done.stderr
+    assert run("packet", "decode", PREPARE).stderr == b""
+    # A length of 128 bytes and more takes bytes of its own.
+    long = bytes(Reject(code="F00", triggered_by="example.x", message="m" * 300))
+    assert run("packet", "decode", long.hex()).stderr == b""
+
+
+def test_decode_of_a_file_is_told_how(tmp_path: Path) -> None:
+    path = tmp_path / "prepare.bin"
+    path.write_bytes(bytes.fromhex(PREPARE))
+    done = run("packet", "decode", str(path))
+    assert done.returncode == 1
+    assert f"packet decode - < {path}" in done.stderr.decode()
+
+
+def test_encode_writes_to_stdout() -> None:
+    done = run(
+        *("packet", "encode", "--amount", "7", "--destination", "example.x", "--output", "-")
+    )
+    assert Prepare.decode(done.stdout).amount == 7
+
+
+@pytest.mark.parametrize(
+    "more",
+    [("--output", "/nothing/x"), ("--expires-in", "1e20"), ("--expires-in", "nan")],
+)
+def test_encode_faults_are_one_line(more: tuple[str, ...]) -> None:
+    done = run("packet", "encode", "--amount", "10", "--destination", "example.x", *more)
+    assert done.returncode == 1
+    assert more[0].encode() in done.stderr and done.stderr.count(b"\n") == 1

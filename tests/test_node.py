@@ -1,12 +1,15 @@
 """A whole node as a process: payments over real sockets, shutdown, crash, and what it refuses."""
 
 import contextlib
+import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -406,7 +409,8 @@ def test_status_command_and_backup(node: NodeProcess) -> None:
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
-    shown = fastilp("status", "--url", f"http://{node.http}", "--token", "admin")
+    # A slash too many is no other address.
+    shown = fastilp("status", "--url", f"http://{node.http}/", "--token", "admin")
     assert shown.returncode == 0, shown.stderr
     assert "alice" in shown.stdout and "-0.000000010" in shown.stdout
     assert "loopback up" in shown.stdout
@@ -415,6 +419,9 @@ def test_status_command_and_backup(node: NodeProcess) -> None:
     copy = node.directory / "copy"
     copied = fastilp("backup", "--config", str(node.config), str(copy))
     assert copied.returncode == 0, copied.stderr
+    assert stat.S_IMODE((copy / "data.mdb").stat().st_mode) == 0o600
+    elsewhere = fastilp("status", "--url", f"http://{node.http}/accounts", "--token", "admin")
+    assert elsewhere.returncode == 1 and "Traceback" not in elsewhere.stderr
     pay(node, "example.node.loop")
     node.signal(signal.SIGTERM)
     assert node.wait() == 0
@@ -426,6 +433,29 @@ def test_status_command_and_backup(node: NodeProcess) -> None:
     node.start("--data-dir", str(copy))
     assert node.balances() == {"alice": -10, "loop": 10}
     assert (copy / "secret_seed").read_text() == seed
+
+
+def test_status_leaves_no_digit_out(node: NodeProcess) -> None:
+    amount = 123_456_789_012_345_678
+    pay(node, "example.node.loop", amount)
+    done = subprocess.run(
+        [sys.executable, "-m", "fastilp", "status", "--config", str(node.config),
+         "--url", f"http://{node.http}"],
+        env={**os.environ, "COLUMNS": "20"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    [alice] = [line for line in done.stdout.splitlines() if line.startswith(" alice")]
+    assert "-123,456,789.012345678" in alice and "http-in configured" in alice
+    assert "…" not in done.stdout
+
+
+def test_failed_login_is_a_warning(node: NodeProcess) -> None:
+    for _ in range(3):
+        with pytest.raises(urllib.error.HTTPError):
+            node.request("/accounts/alice/ilp", "wrong", prepare("example.node.loop"))
+    [said] = [event for event in node.events() if event["level"] == "warning"]
+    assert (said["account"], said["protocol"]) == ("alice", "http")
 
 
 def test_demo(node: NodeProcess, tmp_path: Path) -> None:

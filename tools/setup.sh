@@ -59,12 +59,15 @@ environment() {
     export PIP_ROOT_USER_ACTION=ignore
     local pip=(.venv/bin/python -m pip --disable-pip-version-check)
     if ! .venv/bin/python -c '' 2>/dev/null; then
+        echo "fastilp: making .venv"
         rm -rf .venv
         "$(pick_python)" -m venv .venv || fail "python -m venv failed; see above"
     fi
     local hint="packages could not be installed: is a Python package index reachable (pip config)?"
+    echo "fastilp: installing packages into .venv"
     "${pip[@]}" install --quiet --upgrade pip </dev/null || fail "$hint"
     "${pip[@]}" install --quiet --group "$1" </dev/null || fail "$hint"
+    echo "fastilp: compiling the core, about a minute"
     # --no-build-isolation: with the Cython just installed, so that `make build` finds it all built.
     # setuptools warns about every editable install; there is nothing to do about it.
     export PYTHONWARNINGS=ignore

@@ -188,7 +188,7 @@ cdef class Ledger(Books):
         if asset != (code, scale) and any(self.counters(handle.id).values()):
             raise UsageError(
                 f"account {name}: asset {asset[0]}/{asset[1]} cannot become {code}/{scale}, its "
-                "counters are not zero; give the new asset an account of another name"
+                "counters are not zero; take another username, the old balance stays as it is"
             )
 
     cdef int set_limits(self, Account handle, dict settings) except -1:

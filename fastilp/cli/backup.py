@@ -1,5 +1,6 @@
 """`fastilp backup`: a consistent copy of a node's ledger, while the node runs."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -29,11 +30,13 @@ def command(
     source = Path(config.load(config_file, {"node.data_dir": data_dir}).node.data_dir)
     if not source.is_dir():
         raise StorageError(f"{source} is no directory; give the node's --config or --data-dir")
+    # The copy is as private as the ledger.
+    os.umask(0o077)
     copy = backup(str(source), str(destination))
     seed = source / "secret_seed"
     if seed.exists():
         shutil.copy2(seed, destination / seed.name)
     typer.echo(
-        f"{source} copied to {destination}: {copy.accounts} balances, {copy.records} records,"
-        f" {copy.size:,} bytes"
+        f"{source} copied to {destination}: {copy.accounts} balances (of accounts, and the"
+        f" node's own for each asset), {copy.records} records, {copy.size:,} bytes"
     )

@@ -73,6 +73,7 @@ def command(
             raise
         _console.print(f"{http} is taken, so the node takes another port")
         serve(_settings(data_dir, http.rpartition(":")[0] + ":0"), work=work)
+    _console.print(f"The node has stopped; its ledger is kept in {data_dir}.")
     if burst.failures:
         raise FastILPError(f"{burst.failures} of {packets} packets were not fulfilled")
 

@@ -4,6 +4,7 @@ Imports _core.packet and errors. Needs no node.
 """
 
 import json
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -96,7 +97,11 @@ def decode_command(
 
         curl … | fastilp packet decode -          (hex or the bytes themselves)
     """
-    fields = describe(decode(_read(packet)))
+    content = _read(packet)
+    fields = describe(decode(content))
+    behind = len(content) - _size(content)
+    if behind:
+        typer.echo(f"fastilp: {behind} bytes behind the packet are ignored", err=True)
     if as_json:
         typer.echo(json.dumps(fields))
         return
@@ -117,7 +122,9 @@ def encode(
     ] = "00" * 32,
     expires_in: Annotated[float, typer.Option(help="Seconds from now.")] = 30.0,
     data: Annotated[str, typer.Option(help="In hex.")] = "",
-    output: Annotated[Path | None, typer.Option(help="Write the bytes there.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Write the bytes to this file; - is stdout.")
+    ] = None,
 ) -> None:
     """Make a Prepare; prints hex, or writes the bytes to a file.
 
@@ -130,16 +137,41 @@ def encode(
         raise UsageError("--fulfillment must be 32 bytes in hex, 64 digits")
     prepare = Prepare(
         amount=amount,
-        expires_at=datetime.fromtimestamp(time.time() + expires_in, UTC),
+        expires_at=_expires_at(expires_in),
         execution_condition=sha256(preimage).digest(),
         destination=destination,
         data=_hex(data, "--data"),
     )
     if output is None:
         typer.echo(bytes(prepare).hex())
+    elif output == "-":
+        sys.stdout.buffer.write(bytes(prepare))
     else:
-        output.write_bytes(bytes(prepare))
-        typer.echo(f"{output}: {len(bytes(prepare))} bytes", err=True)
+        _write(Path(output), bytes(prepare))
+
+
+def _expires_at(seconds: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(time.time() + seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise UsageError("--expires-in must be seconds, and end before the year 10000") from None
+
+
+def _write(path: Path, packet: bytes) -> None:
+    try:
+        path.write_bytes(packet)
+    except OSError as error:
+        raise UsageError(f"--output {path} cannot be written: {error.strerror}") from None
+    typer.echo(f"{path}: {len(packet)} bytes", err=True)
+
+
+def _size(content: bytes) -> int:
+    """Of the packet that the bytes begin with; they have been decoded. RFC 30, lengths."""
+    length = content[1]
+    if length < 0x80:
+        return 2 + length
+    end = 2 + (length & 0x7F)
+    return end + int.from_bytes(content[2:end])
 
 
 def _printable(text: str) -> str:
@@ -149,6 +181,9 @@ def _printable(text: str) -> str:
 
 def _read(argument: str) -> bytes:
     if argument != "-":
+        # Not Path.is_file: hex may be longer than a file's name can be.
+        if os.path.isfile(argument):
+            raise UsageError(f"PACKET is hex; for a file: fastilp packet decode - < {argument}")
         return _hex(argument, "PACKET")
     content = sys.stdin.buffer.read()
     # A packet starts with its type, 12 to 14; hex digits are above.

@@ -2,19 +2,20 @@
 
 import json
 from decimal import Decimal
+from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.cells import cell_len
 
 from fastilp import config
 from fastilp.errors import FastILPError, UsageError
 
 _TIMEOUT_SECONDS = 10.0
+_MONEY_COLUMNS = (2, 3, 4)
 
 
 def command(
@@ -37,7 +38,8 @@ def command(
     settings = config.load(config_file)
     configured = settings.node.admin_auth_token
     wanted_token = token or (configured.get_secret_value() if configured else "")
-    status = _get(f"{url or f'http://{settings.listen.http}'}/status", wanted_token)
+    base = (url or f"http://{settings.listen.http}").rstrip("/")
+    status = _get(f"{base}/status", wanted_token)
     if as_json:
         typer.echo(json.dumps(status))
     else:
@@ -54,36 +56,60 @@ def _get(url: str, token: str) -> dict[str, Any]:
     except HTTPError as error:
         hint = "; give --token, or --config with node.admin_auth_token" if error.code == 401 else ""
         raise FastILPError(f"{url} answers {error.code} {error.reason}{hint}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise FastILPError(f"no node answers at {url}: {reason}") from None
-    if not isinstance(found, dict):
+    except (OSError, HTTPException) as error:
+        cause = getattr(error, "reason", error)
+        reason = getattr(cause, "strerror", None) or cause
+        raise FastILPError(f"no node answers at {url}: {reason}; does it run there?") from None
+    except ValueError:
+        raise FastILPError(f"{url} is not the status of a node") from None
+    if not isinstance(found, dict) or "in_flight" not in found:
         raise FastILPError(f"{url} is not the status of a node")
     return found
 
 
 def _show(status: dict[str, Any]) -> None:
-    console = Console()
-    console.print(
+    typer.echo(
         f"{status['ilp_address']}, fastilp {status['version']}, {status['in_flight']} in flight"
     )
-    table = Table("account", "asset", box=None)
-    for title in ("balance", "pending in", "pending out"):
-        table.add_column(title, justify="right")
-    table.add_column("links")
+    rows: list[tuple[str, ...]] = [
+        ("account", "asset", "balance", "pending in", "pending out", "links")
+    ]
     for account in status["accounts"]:
         scale, counters = account["asset_scale"], account["counters"]
-        table.add_row(
-            account["username"],
-            f"{account['asset_code']}/{scale}",
-            _units(account["balance"], scale),
-            _units(counters["debits_pending"], scale),
-            _units(counters["credits_pending"], scale),
-            ", ".join(f"{kind} {'up' if up else 'down'}" for kind, up in account["links"].items()),
+        rows.append(
+            (
+                account["username"],
+                f"{account['asset_code']}/{scale}",
+                _units(account["balance"], scale),
+                _units(counters["debits_pending"], scale),
+                _units(counters["credits_pending"], scale),
+                ", ".join(_link(kind, up) for kind, up in account["links"].items()),
+            )
         )
-    console.print(table)
+    for line in _lines(rows):
+        typer.echo(line)
     outcomes = ", ".join(f"{name} {count}" for name, count in status["statuses"].items())
-    console.print(f"outcomes since the start: {outcomes or 'none'}")
+    typer.echo(f"outcomes since the start: {outcomes or 'none'}")
+
+
+def _lines(rows: list[tuple[str, ...]]) -> list[str]:
+    """As wide as it must be: a terminal may wrap a line, but no digit of money is left out."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = []
+        for number, (text, width) in enumerate(zip(row, widths, strict=True)):
+            padding = " " * (width - cell_len(text))
+            cells.append(padding + text if number in _MONEY_COLUMNS else text + padding)
+        lines.append(f" {'  '.join(cells)}".rstrip())
+    return lines
+
+
+def _link(kind: str, up: bool) -> str:
+    # HTTP has no connection that could be up: a request shows whether the peer is there.
+    if kind.startswith("http"):
+        return f"{kind} configured"
+    return f"{kind} {'up' if up else 'down'}"
 
 
 def _units(amount: str, scale: int) -> str:

@@ -90,6 +90,9 @@ class StatusApi:
 
     def answer(self, method: str, target: str, authorization: str) -> Answer | None:
         """None: no path of this API."""
+        # No path of this API begins with two slashes; they would be taken for one.
+        if target.startswith("//"):
+            return None
         path = unquote(target.partition("?")[0]).rstrip("/") or "/"
         resource = self._resource(path)
         if resource is None:

@@ -1,4 +1,5 @@
-"""Who is it? Tokens of peers, and what each of them opens. Imports the errors only.
+"""Who is it? Tokens of peers, and what each of them opens. Imports the errors only. A login that
+fails is logged, at most one per account and ten seconds, so that a stranger cannot fill the disk.
 
 A token is looked up by its digest under a key that this process drew at random, and then compared
 in constant time: neither the time of a lookup nor anything kept in memory tells how near a guess
@@ -7,10 +8,16 @@ was. Control writes a table, the listeners read it, so a change is in force for 
 
 import hashlib
 import hmac
+import logging
 import secrets
+import time
 from typing import Generic, TypeVar
 
 from fastilp.errors import UsageError
+
+_log = logging.getLogger("fastilp.auth")
+
+_LOG_PAUSE_SECONDS = 10.0
 
 Port = TypeVar("Port")
 """What a token opens: the account's HttpPort or BtpPort."""
@@ -26,6 +33,8 @@ class TokenTable(Generic[Port]):
         self._key = secrets.token_bytes(32)
         self._by_username: dict[str, tuple[bytes, Port]] = {}
         self._by_token: dict[bytes, set[str]] = {}
+        self._quiet_until: dict[str | None, float] = {}
+        self._unsaid: dict[str | None, int] = {}
         # Compared against when the username is unknown, so that this takes as long as a wrong
         # token.
         self._nobody = secrets.token_bytes(32)
@@ -66,6 +75,20 @@ class TokenTable(Generic[Port]):
             return None
         expected, port = self._by_username[next(iter(usernames))]
         return port if hmac.compare_digest(expected, digest) else None
+
+    def refused(self, protocol: str, username: str | None) -> None:
+        """Tell the operator that somebody came with a wrong token, or none."""
+        # Every name that is no account's counts as one, or a stranger would have many.
+        name = username if username in self._by_username else None
+        now = time.monotonic()
+        if now < self._quiet_until.get(name, 0.0):
+            self._unsaid[name] = self._unsaid.get(name, 0) + 1
+            return
+        self._quiet_until[name] = now + _LOG_PAUSE_SECONDS
+        _log.warning(
+            "login refused: the token is wrong" if name else "login refused: it names no account",
+            extra={"account": name, "protocol": protocol, "not_logged": self._unsaid.pop(name, 0)},
+        )
 
     def __len__(self) -> int:
         return len(self._by_username)

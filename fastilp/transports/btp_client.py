@@ -191,9 +191,16 @@ class BtpDialler:
                 up_seconds = loop.time() - start
                 self.last_error = "connection lost"
             except Exception as error:
-                self.last_error = str(error) or type(error).__name__
-                _log.info("dialling %s failed: %s", self._url, self.last_error)
+                self._failed(str(error) or type(error).__name__)
             await asyncio.sleep(back_off.next(up_seconds))
+
+    def _failed(self, reason: str) -> None:
+        # A new reason needs a person; the same one again, up to twice a minute, does not.
+        level = logging.INFO if reason == self.last_error else logging.WARNING
+        self.last_error = reason
+        account = self._port.link.account
+        extra = {"account": account.name if account is not None else None}
+        _log.log(level, "dialling %s failed: %s", self._url, reason, extra=extra)
 
     async def _connect(self) -> BtpClientSession:
         """One attempt: connected and authenticated, or an exception that says why not."""

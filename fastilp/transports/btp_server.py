@@ -58,7 +58,7 @@ class BtpServerSession(BtpSession):
             return
         port = self._find(message) if message.type == MESSAGE else None
         if port is None:
-            self._refuse(message.request_id)
+            self._refuse(message)
             return
         # The Response is in the socket before any packet can be.
         self.send(RESPONSE, message.request_id, [])
@@ -68,7 +68,7 @@ class BtpServerSession(BtpSession):
         if self._find(message) is self.port:
             self.send(RESPONSE, message.request_id, [])
         else:
-            self._refuse(message.request_id)
+            self._refuse(message)
 
     def _find(self, message: Message) -> BtpPort | None:
         token = entry_text(message, "auth_token")
@@ -79,6 +79,8 @@ class BtpServerSession(BtpSession):
             return self._tokens.find(username, token)
         return self._tokens.find_by_token(token)
 
-    def _refuse(self, request_id: int) -> None:
-        self.send_error(request_id, "F00", "NotAcceptedError", "authentication failed")
+    def _refuse(self, message: Message) -> None:
+        username = self._username or entry_text(message, "auth_username")
+        self._tokens.refused("btp", username)
+        self.send_error(message.request_id, "F00", "NotAcceptedError", "authentication failed")
         self.close("authentication failed")

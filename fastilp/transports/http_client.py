@@ -186,9 +186,12 @@ class HttpSender:
                 )
         except (OSError, TimeoutError, UnicodeError) as error:
             self.last_error = str(error) or "connecting took too long"
-            _log.info("%s:%d: %s", self._host, self._port, self.last_error)
+            account = self.link.account
+            extra = {"account": account.name if account is not None else None}
+            _log.info("%s:%d: %s", self._host, self._port, self.last_error, extra=extra)
             if not self._connections:
-                self._fail_queue(f"peer cannot be reached: {self.last_error}")
+                # Why is our business; the sender gets no text of our operating system.
+                self._fail_queue("peer cannot be reached")
 
     def _fail_queue(self, message: str) -> None:
         queue, self._queue = self._queue, deque()

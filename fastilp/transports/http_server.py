@@ -169,6 +169,7 @@ class HttpListener:
         elif token:
             port = self._http_tokens.find_by_token(token)
         if port is None:
+            self._http_tokens.refused("http", username)
             return _UNAUTHORIZED
         if media_type(headers.get("content-type", "")) not in PACKET_CONTENT_TYPES:
             return problem(415, "the body must be a packet as application/octet-stream")

@@ -95,7 +95,7 @@ def test_refusals(node: SmallSwitch, path: str, authorization: str, wanted: int)
 def test_method_and_unknown_paths(node: SmallSwitch) -> None:
     status, _, answer = ask(node, "/accounts", method="DELETE")
     assert (status, answer.headers) == (405, (("Allow", "GET, HEAD"),))
-    for path in ("//[", "//[x]:y", "http://["):
+    for path in ("//[", "//[x]:y", "http://[", "//status"):
         assert api(node).answer("GET", path, ADMIN) is None
     for path in ("/nothing", "/accounts/a/b", "/accounts/carol/balance/x"):
         assert api(node).answer("GET", path, ADMIN) is None

@@ -74,3 +74,14 @@ def test_tokens_are_any_text() -> None:
 )
 def test_bearer_headers(header: str, token: str) -> None:
     assert bearer_token(header) == token
+
+
+def test_failed_logins_are_logged_and_cannot_flood(caplog: pytest.LogCaptureFixture) -> None:
+    table: TokenTable[str] = TokenTable()
+    table.put("alice", "secret", "port")
+    for number in range(1_000):
+        table.refused("btp", f"stranger{number}")
+        table.refused("http", "alice")
+    said = [(each.levelname, each.account, each.protocol) for each in caplog.records]  # type: ignore[attr-defined]
+    assert said == [("WARNING", None, "btp"), ("WARNING", "alice", "http")]
+    assert "secret" not in caplog.text and "stranger" not in caplog.text
