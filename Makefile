@@ -8,6 +8,8 @@ MODULES := $(patsubst fastilp/_core/%.pyx,fastilp._core.%,$(filter %.pyx,$(CORE)
 RECIPE := setup.py tools/lmdb_provider.py
 PYTEST := $(PYTHON) -m pytest
 ARGS ?=
+# What the sanitizers look at.
+SUITE ?= tests/core tests/property tests/storage
 ONCE ?=
 
 # cython-lint looks for pycodestyle on the path.
@@ -59,7 +61,7 @@ test-debug: $(STAMPS)/built-debug  ## the tests on the debug build
 test-sanitize: $(STAMPS)/built-sanitize  ## the core's tests under the sanitizers
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	PYTHONMALLOC=malloc $(PYTEST) --capture=sys $(wildcard tests/core tests/property tests/storage) $(ARGS)
+	PYTHONMALLOC=malloc $(PYTEST) --capture=sys $(SUITE) $(ARGS)
 
 coverage: $(STAMPS)/built-coverage  ## line coverage of Python and Cython
 	$(BIN)/coverage run -m pytest -q -m "not packaging and not interop" $(ARGS)

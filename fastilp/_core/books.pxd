@@ -78,6 +78,7 @@ cdef class Books:
         self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
         uint64_t prepaid_share,
     ) noexcept nogil
+
     @cython.final
     cdef void void(
         self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
@@ -95,9 +96,11 @@ cdef class Books:
 
     @cython.final
     cdef void _touch(self, AccountState* account) noexcept nogil
+
     @cython.final
     cdef void _touch_all(self, AccountState* sender, AccountState* receiver) noexcept nogil
     cdef void _clean(self) noexcept nogil
+
     @cython.final
     cdef void _subtract(self, counter_t* counter, uint64_t amount) noexcept nogil
     cdef void _pack(self) noexcept nogil

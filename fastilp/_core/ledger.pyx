@@ -216,7 +216,8 @@ cdef class Ledger(Books):
         if handle.max_in_flight_amount != settings["max_in_flight_amount"]:
             # The next start has to know what this run could leave in doubt.
             handle.max_in_flight_amount = settings["max_in_flight_amount"]
-            self._all_or_nothing([], [account_record(handle)], [])
+            if self.store is not None:
+                self._all_or_nothing([], [account_record(handle)], [])
         return 0
 
     # --- tickets ----------------------------------------------------------------------------------

@@ -257,7 +257,9 @@ class Lockstep:
         for name, (core, model) in self.links.items():
             assert core.in_flight == model.in_flight, f"in flight on {name}"
             assert core.egress_size == model.egress_size, f"egress of {name}"
-        assert self.named(self.core.take_events()) == self.named(self.model.take_events())
+        ours_noted = self.named(self.core.take_events())
+        theirs_noted = self.named(self.model.take_events())
+        assert ours_noted == theirs_noted, f"events: {ours_noted} != {theirs_noted}"
 
     def named(self, events: list[tuple[str, Any, int]]) -> list[tuple[str, str, int]]:
         return sorted((kind, account.name if account else "", n) for kind, account, n in events)

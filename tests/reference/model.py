@@ -122,7 +122,7 @@ class ModelSwitch(Pipeline):
             raise UsageError("the model has message links only")
         link = ModelLink(self, account, name, local)
         self.links.append(link)
-        if account.egress is None:
+        if account.egress is None or account.egress.closed:
             account.egress = link
         return link
 
