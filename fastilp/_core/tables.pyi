@@ -44,8 +44,8 @@ class Tables:
     def open_link(
         self, account: Account, *, kind: str = "message", name: str = "", local: bool = False
     ) -> Link:
-        """Open a channel; it becomes the egress of an account that has none, or a closed one. `local`:
-        packets end in this process, so their expiry is not shortened."""
+        """Open a channel; it becomes the egress of an account that has none, or a closed one.
+        `local`: packets end in this process, so their expiry is not shortened."""
     def set_egress(self, account: Account, link: Link | None) -> None: ...
     def accept(self, codec: str = "btp") -> Connection: ...
     def set_route(self, prefix: str, account: Account) -> None:
