@@ -23,7 +23,9 @@ from fastilp._core.status cimport (
     STATUS_NO_RATE, STATUS_OK, STATUS_PACKETS_RATE_LIMITED, STATUS_PEER_ADDRESS, STATUS_REFLECTED,
     STATUS_STORE_UNAVAILABLE, STATUS_UNREACHABLE, STATUS_WRONG_NETWORK,
 )
-from fastilp._core.tables cimport CONTROL_LINK, Way, address_network, prefetch_account
+from fastilp._core.tables cimport (
+    CONTROL_LINK, Way, address_network, prefetch_account, prefetch_egress,
+)
 
 
 cdef inline bint _is_peer(const uint8_t* address, uint32_t size) noexcept nogil:
@@ -183,6 +185,8 @@ cdef class Admission(Output):
                 return STATUS_AMOUNT_OVERFLOW
             if row.amount_out == 0:
                 return STATUS_AMOUNT_TOO_SMALL
+        if way_out.egress != NULL:
+            prefetch_egress(way_out.egress)
         if way_out.egress == NULL or not way_out.egress.local:
             margin_ms = way_out.round_trip_ms
             if row.account_in != ROW_NONE:

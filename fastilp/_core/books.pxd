@@ -64,6 +64,7 @@ cdef class Books:
     cdef uint32_t* _dirty           # accounts that changed in this batch
     cdef uint32_t _dirty_count
     cdef uint8_t* _packed           # their records
+    cdef uint32_t settlers          # accounts with LIMIT_SETTLES
     cdef readonly uint64_t underflows       # our own bug, if it is ever above 0
     cdef list _handles              # Account by index
     cdef dict _index                # id -> index

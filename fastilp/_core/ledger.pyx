@@ -212,6 +212,7 @@ cdef class Ledger(Books):
             counter_from_int(&account.settle_threshold, settings["settle_threshold"])
             counter_from_int(&account.settle_to, settings["settle_to"])
             limits |= LIMIT_SETTLES
+        self.settlers += ((limits & LIMIT_SETTLES) != 0) - ((account.limits & LIMIT_SETTLES) != 0)
         account.limits = limits
         if handle.max_in_flight_amount != settings["max_in_flight_amount"]:
             # The next start has to know what this run could leave in doubt.

@@ -67,6 +67,12 @@ cdef class Tables:
 cdef int address_network(const uint8_t* address, size_t size) noexcept nogil
 
 
+cdef inline void prefetch_egress(const LinkState* link) noexcept nogil:
+    """Ask for the place where the next packet of a link will be written."""
+    __builtin_prefetch(link.egress.bytes + link.egress.size)
+    __builtin_prefetch(link.egress.bytes + link.egress.size + 64)
+
+
 cdef inline void prefetch_account(Tables tables, uint32_t index) noexcept nogil:
     """Ask for what a stage to come will read of an account: its way and its counters."""
     cdef const char* counters = <const char*>&tables.ledger.accounts[index]
