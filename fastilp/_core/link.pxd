@@ -39,6 +39,7 @@ cdef class Link:
 
     cdef void _drop(self) noexcept
     cdef int _check_open(self) except -1
+    cdef int _append(self, uint32_t request_id, bytes packet, Account egress) except -1
 
     @staticmethod
     cdef Link make(Batch* batch, uint32_t index, Account account, str kind, str name, bint local)

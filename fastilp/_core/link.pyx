@@ -117,32 +117,33 @@ cdef class Link:
     @cython.binding(False)
     def receive(self, packets, Account egress=None):
         """Hand in `(request_id, packet)` pairs; see link.pyi. Raises UsageError."""
-        cdef uint32_t egress_index = ROW_NONE if egress is None else egress.index
-        cdef uint32_t request_id
-        cdef bytes packet
-        cdef Row* row
         cdef size_t count, size
         self._check_open()
         count, size = self._batch.count, self._batch.packets.size
         try:
             for request_id, packet in packets:
-                if packet is None:
-                    raise TypeError("a packet is bytes, not None")
-                if PyBytes_GET_SIZE(packet) > PACKET_SIZE_MAX:
-                    raise UsageError(f"a packet has at most {PACKET_SIZE_MAX} bytes")
-                row = batch_append(
-                    self._batch, self.state.index, self.state.account, request_id,
-                    <const uint8_t*>PyBytes_AS_STRING(packet), <uint32_t>PyBytes_GET_SIZE(packet),
-                )
-                if row == NULL:
-                    raise MemoryError()
-                if egress_index != ROW_NONE:
-                    row.account_out = egress_index
-                    row.flags = ROW_EGRESS_GIVEN
+                self._append(request_id, packet, egress)
         except BaseException:
             # A refused call has handed in nothing.
             self._batch.count, self._batch.packets.size = count, size
             raise
+
+    cdef int _append(self, uint32_t request_id, bytes packet, Account egress) except -1:
+        cdef Row* row
+        if packet is None:
+            raise TypeError("a packet is bytes, not None")
+        if PyBytes_GET_SIZE(packet) > PACKET_SIZE_MAX:
+            raise UsageError(f"a packet has at most {PACKET_SIZE_MAX} bytes")
+        row = batch_append(
+            self._batch, self.state.index, self.state.account, request_id,
+            <const uint8_t*>PyBytes_AS_STRING(packet), <uint32_t>PyBytes_GET_SIZE(packet),
+        )
+        if row == NULL:
+            raise MemoryError()
+        if egress is not None:
+            row.account_out = egress.index
+            row.flags = ROW_EGRESS_GIVEN
+        return 0
 
     @cython.binding(False)
     def take(self):
