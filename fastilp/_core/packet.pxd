@@ -49,9 +49,15 @@ cdef int fulfill_parse(const uint8_t* packet, size_t size, FulfillFields* fields
 cdef int reject_parse(const uint8_t* packet, size_t size, RejectFields* fields) noexcept nogil
 cdef const char* packet_fault_text(int fault) noexcept nogil
 
+# The second that was written last: packets of one batch expire within a few of them.
+cdef struct ExpiryMemo:
+    int64_t second              # Unix time; 0 = nothing yet
+    uint8_t[14] digits          # YYYYMMDDHHmmSS
+
+
 # Patch the two fields that a connector changes (RFC 27), in place.
 cdef void prepare_patch(
-    uint8_t* packet, uint32_t content, uint64_t amount, int64_t expires_at_ms
+    uint8_t* packet, uint32_t content, uint64_t amount, int64_t expires_at_ms, ExpiryMemo* memo
 ) noexcept nogil
 
 # Write a canonical packet, return its size. `out` must have room: *_size() says how much.

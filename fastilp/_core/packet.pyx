@@ -210,10 +210,21 @@ cdef const char* packet_fault_text(int fault) noexcept nogil:
 # --- Writing ------------------------------------------------------------------------------------
 
 cdef void prepare_patch(
-    uint8_t* packet, uint32_t content, uint64_t amount, int64_t expires_at_ms
+    uint8_t* packet, uint32_t content, uint64_t amount, int64_t expires_at_ms, ExpiryMemo* memo
 ) noexcept nogil:
+    cdef uint8_t* expires_at = packet + content + PREPARE_EXPIRES_AT
+    cdef int64_t second = expires_at_ms // 1_000
+    cdef uint32_t ms = <uint32_t>(expires_at_ms - second * 1_000)
     oer_store_u64(packet + content, amount)
-    timestamp_write(packet + content + PREPARE_EXPIRES_AT, expires_at_ms)
+    if second != memo.second or second <= 0 or expires_at_ms > TIMESTAMP_MS_MAX:
+        timestamp_write(expires_at, expires_at_ms)
+        memo.second = second
+        memcpy(memo.digits, expires_at, 14)
+        return
+    memcpy(expires_at, memo.digits, 14)
+    expires_at[14] = <uint8_t>(c"0" + ms // 100)
+    expires_at[15] = <uint8_t>(c"0" + ms // 10 % 10)
+    expires_at[16] = <uint8_t>(c"0" + ms % 10)
 
 
 cdef inline size_t prepare_content_size(size_t destination_size, size_t data_size) noexcept nogil:

@@ -492,7 +492,8 @@ cdef class Switch(Admission):
         cdef size_t size
         cdef uint8_t* packet
         prepare_patch(
-            self.batch.packets.bytes + row.offset, row.content, row.amount_out, row.expires_out_ms
+            self.batch.packets.bytes + row.offset, row.content, row.amount_out, row.expires_out_ms,
+            &self._expiry_memo,
         )
         packet = <uint8_t*>self.canonical(row, &size)
         if packet != NULL:

@@ -42,7 +42,11 @@ def parse(int kind, bytes packet):
 
 def patch(bytes packet, content, amount, expires_at_ms):
     changed = bytearray(packet)
-    prepare_patch(<uint8_t*>changed, content, amount, expires_at_ms)
+    cdef ExpiryMemo memo
+    memo.second = 0
+    # The second time it comes from the memo.
+    prepare_patch(<uint8_t*>changed, content, amount, expires_at_ms, &memo)
+    prepare_patch(<uint8_t*>changed, content, amount, expires_at_ms, &memo)
     return bytes(changed)
 
 def sizes(size_t address, size_t message, size_t data):
