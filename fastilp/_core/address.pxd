@@ -1,25 +1,14 @@
 # ILP addresses (RFC 15): scheme, then `.segment` after `.segment`, at most 1,023 characters, in
-# one pass without a branch per character. Imports limits. Addresses come off the wire as bytes
-# and stay bytes.
+# one pass of address_scan.h, many characters at a time. Imports limits. Addresses come off the
+# wire as bytes and stay bytes.
 
 from libc.stdint cimport uint8_t
 from libc.string cimport memcmp
 
 from fastilp._core.limits cimport ADDRESS_SIZE_MAX
 
-cdef extern from *:
-    """
-    /* Bit 0: may be in an address. Bit 1: a dot. */
-    static const unsigned char address_classes[256] = {
-        ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, ['0' ... '9'] = 1, ['_'] = 1, ['~'] = 1, ['-'] = 1,
-        ['.'] = 3,
-    };
-    """
-    const uint8_t[256] address_classes
-
-cdef enum:
-    ADDRESS_ALLOWED = 1
-    ADDRESS_DOT = 2
+cdef extern from "address_scan.h" nogil:
+    bint address_segments_hold(const uint8_t* at, size_t size)
 
 
 # How many bytes of the address look like an allocation scheme, or 0; the caller looks at the next
@@ -42,21 +31,11 @@ cdef inline size_t address_scheme_size(const uint8_t* at, size_t size) noexcept 
 cdef inline bint address_segments_valid(
     const uint8_t* at, size_t size, size_t scheme_size
 ) noexcept nogil:
-    cdef uint8_t all_classes = ADDRESS_ALLOWED, dot_pairs = 0, before = 0, byte_class
-    cdef size_t i
     if size > ADDRESS_SIZE_MAX or scheme_size == 0:
         return 0
     if size == scheme_size:
         return 1
-    if at[scheme_size] != b".":
-        return 0
-    for i in range(scheme_size, size):
-        byte_class = address_classes[at[i]]
-        all_classes &= byte_class
-        dot_pairs |= byte_class & before
-        before = byte_class
-    # A dot at the end or behind a dot would be an empty segment.
-    return (all_classes & ADDRESS_ALLOWED) != 0 and ((dot_pairs | before) & ADDRESS_DOT) == 0
+    return at[scheme_size] == b"." and address_segments_hold(at, size)
 
 
 cdef inline bint address_read_valid(const uint8_t* at, size_t size) noexcept nogil:
