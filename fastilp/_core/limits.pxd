@@ -59,3 +59,9 @@ cdef enum:
     EVENTS_MAX = 4_096
     # Control packets (punts) of one account that wait for control at a time.
     PUNTS_PER_ACCOUNT_MAX = 1_000
+    # Receive buffer of one batch connection, bytes: what one link may bring into one turn, about
+    # 2,000 packets or 1 ms of work. Must hold a whole frame. Pages that were never used cost
+    # nothing.
+    BATCH_BUFFER_SIZE = 256 * 1024
+    # The same before the hello, when the peer is a stranger: a name and a token.
+    BATCH_HELLO_SIZE_MAX = 4_096

@@ -10,6 +10,7 @@ from fastilp._core.row cimport Batch
 cdef enum LinkKind:
     LINK_MESSAGE = 0
     LINK_BTP = 1
+    LINK_BATCH = 2
 
 
 cdef struct LinkState:
@@ -47,6 +48,11 @@ cdef class Link:
 
 cdef class Connection:
     cdef readonly Link link
+
+    cdef int _attach(self, Link link, uint8_t kind) except -1
+
+
+cdef class BtpConnection(Connection):
     cdef int _feed(self, const uint8_t* message, size_t size) except -1
 
 

@@ -1,18 +1,21 @@
 from collections.abc import Iterable
 from typing import Any, final
 
+from typing_extensions import disjoint_base
+
 from fastilp._core.books import Account
 
 @final
 class Link:
     """A logical channel of an account. `kind` is "message" (whole packets in Python, also used by
-    the HTTP shells) or "btp" (WebSocket frames built by the core)."""
+    the HTTP shells), "btp" (WebSocket frames built by the core) or "batch" (MessagePack frames
+    built by the core)."""
 
     account: Account | None
     name: str
     kind: str
     up: bool
-    """Settable for message links; a btp link is up while a connection is bound to it."""
+    """Settable for message links; the others are up while a connection is bound to them."""
     egress_size: int
     """Bytes waiting to be taken."""
     in_flight: int
@@ -30,14 +33,21 @@ class Link:
     def take(self) -> list[tuple[int, bytes]]:
         """Message links: what waits to be sent, in order."""
     def take_bytes(self) -> bytes:
-        """btp links: frames waiting to be written on the bound connection, in order."""
+        """btp and batch links: frames waiting to be written on the bound connection, in order."""
     def close(self) -> None: ...
 
-@final
+@disjoint_base
 class Connection:
-    """One BTP socket and its parser, at first without an account (Switch.accept)."""
+    """One socket and its parser, at first without an account (Switch.accept)."""
 
     link: Link | None
+    def close(self) -> None:
+        """The socket has gone. What is in flight on the link stays until answered or expired."""
+
+@final
+class BtpConnection(Connection):
+    """One BTP socket."""
+
     def feed(self, message: bytes | bytearray | memoryview) -> tuple[int, int, bytes] | None:
         """One WebSocket payload. A Prepare or an answer on a bound connection becomes a row: None.
         Anything else is the shell's: (type, request_id, whole message); type 0 = unreadable. Never
@@ -45,5 +55,3 @@ class Connection:
     def bind(self, link: Link, *, masked: bool) -> None:
         """Attach to a btp link after the hello; a connection that was bound to the link before is
         unbound. `masked`: we are the WebSocket client."""
-    def close(self) -> None:
-        """The socket has gone. What is in flight on the link stays until answered or expired."""

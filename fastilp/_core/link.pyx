@@ -1,9 +1,9 @@
-"""Links (a logical channel of an account) and connections (one BTP socket).
+"""Links (a logical channel of an account) and connections (one socket).
 
-A link owns its egress: whole packets with their ids for a message link, ready WebSocket frames for
-a btp link. `receive` and `feed` copy packets into the switch's batch and decide nothing. A
-connection comes and goes; what is in flight belongs to the link. May import codec_btp, row, arena,
-limits and ledger's Account."""
+A link owns its egress: whole packets with their ids for a message link, ready frames for a btp or
+batch link. `receive` and `feed` copy packets into the switch's batch and decide nothing. A
+connection comes and goes; what is in flight belongs to the link. May import codec_batch,
+codec_btp, row, arena, limits and ledger's Account."""
 
 import os
 
@@ -15,6 +15,7 @@ from libc.string cimport memcpy
 
 from fastilp._core.arena cimport arena_free, arena_room
 from fastilp._core.books cimport Account
+from fastilp._core.codec_batch cimport BATCH_OVERHEAD_MAX, batch_write
 from fastilp._core.codec_btp cimport (
     BTP_MESSAGE, BTP_RESPONSE, BtpFields, btp_frame_size_max, btp_read, btp_write,
 )
@@ -26,7 +27,8 @@ from fastilp._core.row cimport (
 
 from fastilp.errors import UsageError
 
-_KINDS = {"message": LINK_MESSAGE, "btp": LINK_BTP}
+_KINDS = {"message": LINK_MESSAGE, "btp": LINK_BTP, "batch": LINK_BATCH}
+_NAMES = {number: name for name, number in _KINDS.items()}
 
 
 cdef inline uint32_t _next_mask(uint32_t mask) noexcept nogil:
@@ -43,7 +45,7 @@ cdef bint link_send(
 ) noexcept nogil:
     cdef uint8_t* room
     cdef uint32_t[2] head
-    if link.closed or (link.kind == LINK_BTP and not link.up):
+    if link.closed or (link.kind != LINK_MESSAGE and not link.up):
         return False
     if link.kind == LINK_MESSAGE:
         head[0], head[1] = request_id, <uint32_t>size
@@ -53,6 +55,13 @@ cdef bint link_send(
         memcpy(room, head, 8)
         memcpy(room + 8, packet, size)
         link.egress.size += 8 + size
+        link.answers += answer
+        return True
+    if link.kind == LINK_BATCH:
+        room = arena_room(&link.egress, BATCH_OVERHEAD_MAX + size)
+        if room == NULL:
+            return False
+        link.egress.size += batch_write(room, request_id, packet, size)
         link.answers += answer
         return True
     room = arena_room(&link.egress, btp_frame_size_max(size))
@@ -81,7 +90,7 @@ cdef class Link:
     ):
         cdef Link link = Link.__new__(Link)
         if kind not in _KINDS:
-            raise UsageError(f'kind of a link is "message" or "btp", not {kind!r}')
+            raise UsageError(f'kind of a link is "message", "btp" or "batch", not {kind!r}')
         link._batch = batch
         link.account = account
         link.name = name
@@ -94,7 +103,7 @@ cdef class Link:
 
     @property
     def kind(self):
-        return "btp" if self.state.kind == LINK_BTP else "message"
+        return _NAMES[self.state.kind]
 
     @property
     def up(self):
@@ -102,8 +111,8 @@ cdef class Link:
 
     @up.setter
     def up(self, value):
-        if self.state.kind == LINK_BTP:
-            raise UsageError("a btp link is up while a connection is bound to it")
+        if self.state.kind != LINK_MESSAGE:
+            raise UsageError(f"a {self.kind} link is up while a connection is bound to it")
         self.state.up = bool(value) and not self.state.closed
 
     @property
@@ -153,7 +162,7 @@ cdef class Link:
         cdef const uint8_t* end = at + self.state.egress.size
         cdef uint32_t[2] head
         if self.state.kind != LINK_MESSAGE:
-            raise UsageError("take is for message links; a btp link has take_bytes")
+            raise UsageError("take is for message links; btp and batch links have take_bytes")
         packets = []
         while at < end:
             memcpy(head, at, 8)
@@ -163,9 +172,10 @@ cdef class Link:
         return packets
 
     def take_bytes(self):
-        """Frames that wait to be written on the bound connection, in order. For btp links."""
-        if self.state.kind != LINK_BTP:
-            raise UsageError("take_bytes is for btp links; a message link has take")
+        """Frames that wait to be written on the bound connection, in order. For btp and batch
+        links."""
+        if self.state.kind == LINK_MESSAGE:
+            raise UsageError("take_bytes is for btp and batch links; a message link has take")
         frames = PyBytes_FromStringAndSize(
             <const char*>self.state.egress.bytes, self.state.egress.size
         )
@@ -195,8 +205,33 @@ cdef class Link:
         return 0
 
 
-@cython.final
 cdef class Connection:
+    cdef int _attach(self, Link link, uint8_t kind) except -1:
+        """Become the link's connection; the one that was bound to it before is unbound."""
+        if link.state.kind != kind:
+            raise UsageError(f"link {link.name} is not a {_NAMES[kind]} link")
+        link._check_open()
+        if self.link is not None:
+            raise UsageError("this connection is bound already")
+        if link._connection is not None:
+            # Whole frames wait in the egress: they can go out on the new connection.
+            link._connection.link = None
+        self.link = link
+        link._connection = self
+        link.state.up = 1
+        return 0
+
+    def close(self):
+        """The socket has gone; frames for it are dropped, what is in flight stays."""
+        if self.link is not None:
+            self.link._connection = None
+            self.link.state.up = 0
+            self.link._drop()
+            self.link = None
+
+
+@cython.final
+cdef class BtpConnection(Connection):
     def feed(self, message):
         """One WebSocket payload; see link.pyi. Never raises on what the peer wrote."""
         cdef Py_buffer view
@@ -242,28 +277,11 @@ cdef class Connection:
         return 1
 
     def bind(self, Link link not None, *, bint masked):
-        """Attach to a btp link; the connection that was bound to it before is unbound."""
-        if link.state.kind != LINK_BTP:
-            raise UsageError(f"link {link.name} is not a btp link")
-        link._check_open()
-        if self.link is not None:
-            raise UsageError("this connection is bound already")
-        if link._connection is not None:
-            # Whole frames wait in the egress: they can go out on the new connection.
-            link._connection.link = None
-            if link.state.masked != masked:
-                link._drop()
-        self.link = link
-        link._connection = self
+        """Attach to a btp link; see link.pyi."""
+        cdef bint was_bound = link._connection is not None
+        self._attach(link, LINK_BTP)
+        if was_bound and link.state.masked != masked:
+            link._drop()
         link.state.masked = masked
         # From the system: a proxy must not guess it, nor the peer our memory (RFC 6455 10.3).
         link.state.mask = int.from_bytes(os.urandom(4), "little") | 1
-        link.state.up = 1
-
-    def close(self):
-        """The socket has gone; frames for it are dropped, what is in flight stays."""
-        if self.link is not None:
-            self.link._connection = None
-            self.link.state.up = 0
-            self.link._drop()
-            self.link = None

@@ -1,11 +1,13 @@
 from decimal import Decimal
 from fractions import Fraction
+from typing import Literal, overload
 
 from typing_extensions import disjoint_base
 
 from fastilp._core.books import Account
+from fastilp._core.connection_batch import BatchConnection
 from fastilp._core.ledger import Ledger
-from fastilp._core.link import Connection, Link
+from fastilp._core.link import BtpConnection, Link
 
 @disjoint_base
 class Tables:
@@ -47,7 +49,11 @@ class Tables:
         """Open a channel; it becomes the egress of an account that has none, or a closed one.
         `local`: packets end in this process, so their expiry is not shortened."""
     def set_egress(self, account: Account, link: Link | None) -> None: ...
-    def accept(self, codec: str = "btp") -> Connection: ...
+    @overload
+    def accept(self, codec: Literal["btp"] = "btp") -> BtpConnection: ...
+    @overload
+    def accept(self, codec: Literal["batch"]) -> BatchConnection:
+        """A connection for one socket, without an account until it is bound to a link."""
     def set_route(self, prefix: str, account: Account) -> None:
         """Whole-segment prefix, "" = default. Raises UsageError for an invalid prefix."""
     def del_route(self, prefix: str) -> None:

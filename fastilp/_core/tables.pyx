@@ -9,11 +9,12 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memset
 
+from fastilp._core.connection_batch cimport BatchConnection
 from fastilp._core.forwarding cimport ForwardingTable
 from fastilp._core.books cimport Account
 from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport PREFIX_SEGMENTS_MAX
-from fastilp._core.link cimport Connection, Link, LinkState
+from fastilp._core.link cimport BtpConnection, Link, LinkState
 from fastilp._core.policy cimport policy_limit_amounts, policy_limit_packets
 from fastilp._core.rates cimport RateTable
 from fastilp._core.row cimport batch_free
@@ -256,11 +257,13 @@ cdef class Tables:
         self.ways[account.index].egress = NULL if link is None else &link.state
 
     def accept(self, str codec="btp"):
-        """A connection without an account as yet, for one BTP socket. Raises UsageError for another
-        codec."""
+        """A connection without an account as yet, for one socket. Raises UsageError for a codec
+        that is unknown."""
+        if codec == "batch":
+            return BatchConnection()
         if codec != "btp":
-            raise UsageError(f'codec must be "btp", not {codec!r}')
-        return Connection()
+            raise UsageError(f'codec must be "btp" or "batch", not {codec!r}')
+        return BtpConnection()
 
     def dirty_links(self):
         """Links with something to take since the last call."""

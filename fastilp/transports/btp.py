@@ -7,8 +7,8 @@ a port of it and puts it into the token table (peers that dial us), hands it to 
     port = BtpPort(switch.open_link(alice, kind="btp", name="btp"), pump)
     btp_tokens.put("alice", "alice-password", port)
 
-Packets pass through `Connection.feed` and `Link.take_bytes` and are never looked at here; this file
-is about everything else that a peer may send, and about sockets that do not keep up.
+Packets pass through `BtpConnection.feed` and `Link.take_bytes` and are never looked at here; this
+file is about everything else that a peer may send, and about sockets that do not keep up.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from fastilp._core import codec_btp
 from fastilp._core.codec_btp import Entry, Message
-from fastilp._core.link import Connection, Link
+from fastilp._core.link import BtpConnection, Link
 from fastilp._core.packet import Reject
 from fastilp.errors import DecodeError
 from fastilp.transports.pump import Pump
@@ -86,7 +86,7 @@ class BtpPort:
                 session.write(frames)
         session.regulate()
 
-    def attach(self, session: "BtpSession") -> Connection:
+    def attach(self, session: "BtpSession") -> BtpConnection:
         """This connection carries the link from now on."""
         connection = self.pump.switch.accept("btp")
         connection.bind(self.link, masked=session.masked)
@@ -130,7 +130,7 @@ class BtpSession(WSListener):
         self._limits = limits
         self._transport: WSTransport
         self._socket: asyncio.Transport
-        self._connection: Connection | None = None
+        self._connection: BtpConnection | None = None
         self._closing = False
         self._parts: bytearray | None = None
         self._parts_size = 0
