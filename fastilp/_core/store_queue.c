@@ -176,10 +176,11 @@ static void signal_loop(StoreState *s)
 {
     uint64_t one = 1;
 
-    /* The counter cannot overflow: declare_awake empties it, and one wake-up is written per
-     * declaration. */
-    if (write(s->eventfd, &one, sizeof one) == (ssize_t)sizeof one)
-        __atomic_store_n(&s->signalled, 1, __ATOMIC_SEQ_CST);
+    /* Noted before it is written: the write may wake the loop and lose the processor to it, and a
+     * loop that finds nothing noted would leave the wake-up unread and run in circles. The counter
+     * cannot overflow: declare_awake empties it, and one wake-up is written per declaration. */
+    __atomic_store_n(&s->signalled, 1, __ATOMIC_SEQ_CST);
+    (void)!write(s->eventfd, &one, sizeof one);
 }
 
 /* `committed` and `asleep` are each written before the other is read, in one total order, on
@@ -214,8 +215,10 @@ void store_declare_awake(StoreState *s)
     if (__atomic_load_n(&s->closed, __ATOMIC_ACQUIRE))
         return;
     __atomic_store_n(&s->asleep, 0, __ATOMIC_SEQ_CST);
-    if (__atomic_exchange_n(&s->signalled, 0, __ATOMIC_SEQ_CST))
-        (void)!read(s->eventfd, &count, sizeof count);
+    /* Noted and not yet written: it is still to be read. */
+    if (__atomic_exchange_n(&s->signalled, 0, __ATOMIC_SEQ_CST)
+        && read(s->eventfd, &count, sizeof count) < 0)
+        __atomic_store_n(&s->signalled, 1, __ATOMIC_SEQ_CST);
 }
 
 /* 1 when the ticket is committed, 0 after the timeout or when the store closes without it. */

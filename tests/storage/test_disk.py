@@ -116,6 +116,16 @@ def test_a_stalled_disk_blocks_nobody(server: Server, soak: bool) -> None:
     assert read(server.path).meta["clean"] == b"\1"
 
 
+def test_a_writer_that_is_slow_after_the_wake_up_leaves_nothing_to_read(server: Server) -> None:
+    """Or the loop would turn for nothing until the writer gets to run again."""
+    server.disk("late-wake", True)
+    server.write()
+    assert server.ask("sleep", ticket=server.ticket) is True
+    server.disk("late-wake", False)
+    server.committed()
+    server.expect(server.ticket)
+
+
 @pytest.mark.parametrize("fault", ["sync-eio", "write-enospc", "write-eio", "meta-eio"])
 def test_a_failing_commit_is_kept_and_tried_again(server: Server, fault: str) -> None:
     kept = server.write(10)

@@ -4,6 +4,7 @@ serve_store.py PATH DURABILITY
 """
 
 import json
+import select
 import sys
 from typing import Any
 
@@ -20,6 +21,11 @@ def answer(store: Store, command: dict[str, Any]) -> object:
             store.write(command["ticket"], rows, [(b"ticket", b"%d" % command["ticket"])])
         case "wait":
             return store.wait(command["ticket"], 60.0)
+        case "sleep":
+            store.asleep(command["ticket"])
+            select.select([store.fileno()], [], [])
+            store.awake()
+            return select.select([store.fileno()], [], [], 0)[0] == []
         case "stats":
             return {**store.stats(), "committed": store.committed_ticket}
         case "read":
