@@ -7,6 +7,3 @@ from libc.stdint cimport uint8_t
 cdef void condition_check(
     const uint8_t** fulfillments, const uint8_t** conditions, uint8_t* matches, size_t count
 ) noexcept nogil
-
-# digest[0:32] = SHA-256(message[0:32])
-cdef void condition_of(const uint8_t* message, uint8_t* digest) noexcept nogil

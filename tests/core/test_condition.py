@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,25 +16,51 @@ from tests.probe import compiled
 
 messages = st.binary(min_size=32, max_size=32)
 
-# Run in a process of its own, because the kernel is chosen at import.
+KERNELS = ("portable", "ni", "avx2", "avx512")
+
+# Run in a process of its own, because the kernel is chosen at import. Every height of column from
+# none to more than four times the lanes of the widest kernel; then one wrong row in each place of
+# a column, in its first byte, its last, or anywhere.
 KERNEL_SCRIPT = """
 import hashlib, random
 from fastilp._core import condition
 chance = random.Random(7)
-for count in (0, 1, 2, 63, 64, 65, 200):
+
+def sha256(messages):
+    return [hashlib.sha256(one).digest() for one in messages]
+
+def flipped(digest, byte):
+    return digest[:byte] + bytes([digest[byte] ^ 1 << chance.randrange(8)]) + digest[byte + 1:]
+
+for count in [*range(71), 255, 256, 257]:
     fulfillments = [chance.randbytes(32) for _ in range(count)]
-    conditions = [hashlib.sha256(one).digest() for one in fulfillments]
+    conditions = sha256(fulfillments)
     assert condition.check(fulfillments, conditions) == [True] * count
-    wrong = [bytes(255 - byte for byte in one) for one in conditions]
+    wrong = [flipped(one, 31) for one in conditions]
     assert condition.check(fulfillments, wrong) == [False] * count
+    right = [chance.random() < 0.5 for _ in range(count)]
+    mixed = [
+        one if kept else flipped(one, chance.randrange(32))
+        for one, kept in zip(conditions, right, strict=True)
+    ]
+    assert condition.check(fulfillments, mixed) == right
+    assert condition.count_matches(b"".join(fulfillments), b"".join(mixed)) == sum(right)
+fulfillments = [bytes([value]) * 32 for value in range(70)]
+conditions = sha256(fulfillments)
+for place in range(70):
+    for byte in (0, 31, chance.randrange(32)):
+        wrong = [*conditions]
+        wrong[place] = flipped(wrong[place], byte)
+        expected = [number != place for number in range(70)]
+        assert condition.check(fulfillments, wrong) == expected
 print(condition.kernel())
 """
 
 
-# The functions that the switch calls, with columns of any height.
+# The function that the switch calls, with columns of any height.
 PROGRAM = """
 from libc.stdint cimport uint8_t
-from fastilp._core.condition cimport condition_check, condition_of
+from fastilp._core.condition cimport condition_check
 
 def check(list fulfillments, list conditions):
     cdef const uint8_t* messages[500]
@@ -43,11 +71,6 @@ def check(list fulfillments, list conditions):
         digests[i] = <const uint8_t*><bytes>digest
     condition_check(messages, digests, matches, len(fulfillments))
     return [bool(matches[i]) for i in range(len(fulfillments))]
-
-def of(bytes message):
-    cdef uint8_t digest[32]
-    condition_of(message, digest)
-    return digest[:32]
 """
 
 
@@ -87,8 +110,7 @@ def core(tmp_path_factory):
 def test_columns_of_any_height(core, count):
     """Every third condition is wrong, in its last byte."""
     fulfillments = [number.to_bytes(32, "big") for number in range(count)]
-    conditions = [core.of(one) for one in fulfillments]
-    assert conditions == [sha256(one) for one in fulfillments]
+    conditions = [sha256(one) for one in fulfillments]
     for number in range(0, count, 3):
         last = conditions[number][-1]
         conditions[number] = conditions[number][:-1] + bytes([last ^ 1])
@@ -103,28 +125,40 @@ def test_known_conditions():
     assert condition.check([bytes(32), b"\xff" * 32], [ones, zeros]) == [False, False]
 
 
-def test_portable_kernel():
-    done = run(KERNEL_SCRIPT, "portable")
-    assert (done.returncode, done.stdout.strip()) == (0, "portable"), done.stderr
-
-
-def test_sha_extensions_kernel():
-    done = run(KERNEL_SCRIPT, "ni")
-    # Right digests, or a refusal that says why: never a wrong answer.
-    if done.returncode != 0:
-        assert "this processor has no SHA extensions" in done.stderr
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_kernel(kernel):
+    """Right answers, or a refusal that says why: never a wrong answer."""
+    done = run(KERNEL_SCRIPT, kernel)
+    if kernel in condition.kernels():
+        assert (done.returncode, done.stdout.strip()) == (0, kernel), done.stderr
     else:
-        assert done.stdout.strip() == "ni"
+        assert done.returncode != 0
+        assert "this processor or system cannot run" in done.stderr
 
 
 def test_unknown_kernel():
     done = run("from fastilp._core import condition", "fastest")
     assert done.returncode != 0
-    assert "must be portable or ni" in done.stderr
+    assert "must be portable, ni, avx2 or avx512" in done.stderr
 
 
-def test_kernel_is_named():
-    assert condition.kernel() in ("portable", "ni")
+def test_kernel_that_is_chosen():
+    """The first of those that the machine can run, unless the tests themselves force one."""
+    kernels = condition.kernels()
+    assert set(kernels) <= set(KERNELS)
+    assert kernels[-1] == "portable"
+    assert condition.kernel() == os.environ.get("FASTILP_SHA256", kernels[0])
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="asks Linux what it makes use of")
+def test_kernels_are_those_of_the_machine():
+    """Linux lists a flag only if it saves the registers that go with it."""
+    found = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    flags = set(found[1].split()) if found else set()
+    needed = {"ni": {"sha_ni", "sse4_1", "ssse3"}, "avx2": {"avx2"}}
+    needed["avx512"] = {"avx512f", "avx512bw"}
+    expected = {name for name, wanted in needed.items() if wanted <= flags}
+    assert set(condition.kernels()) == expected | {"portable"}
 
 
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
@@ -138,3 +172,7 @@ def test_other_lengths(size):
 def test_columns_of_different_height():
     with pytest.raises(ValueError, match="as many"):
         condition.check([bytes(32)], [])
+    with pytest.raises(ValueError, match="as many"):
+        condition.count_matches(bytes(32), bytes(64))
+    with pytest.raises(ValueError, match="32 bytes each"):
+        condition.count_matches(bytes(31), bytes(31))
