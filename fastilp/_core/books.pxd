@@ -1,10 +1,12 @@
 # Accounts' money: counters in memory, reserve / post / void (docs/ledger.md). All 128-bit
 # arithmetic is in counter.h.
 
-cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fastilp._core.counter cimport counter_t
+from fastilp._core.counter cimport (
+    counter_add, counter_equal, counter_prepaid_share, counter_sub_checked, counter_t,
+)
+from fastilp._core.status cimport STATUS_OK
 
 cdef enum LimitFlag:
     LIMIT_FLOOR = 1
@@ -70,22 +72,98 @@ cdef class Books:
     cdef dict _index                # id -> index
     cdef dict _internal             # (code, scale) -> index of its exchange account
 
-    # Money. An index may be ROW_NONE when both amounts are 0. reserve returns a Status.
-    cdef int reserve(
+    cdef inline void _touch(self, AccountState* account) noexcept nogil:
+        if not account.dirty:
+            account.dirty = 1
+            self._dirty[self._dirty_count] = <uint32_t>(account - self.accounts)
+            self._dirty_count += 1
+
+    cdef inline void _touch_all(self, AccountState* sender, AccountState* receiver) noexcept nogil:
+        self._touch(sender)
+        self._touch(receiver)
+        self._touch(&self.accounts[sender.exchange])
+        self._touch(&self.accounts[receiver.exchange])
+
+    # Money. An index may be ROW_NONE when both amounts are 0. Returns a Status.
+    cdef inline int reserve(
         self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
         uint64_t* prepaid_share,
-    ) noexcept nogil
-    cdef void post(
-        self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
-        uint64_t prepaid_share,
-    ) noexcept nogil
+    ) noexcept nogil:
+        cdef AccountState* sender
+        cdef AccountState* receiver
+        cdef int status
+        prepaid_share[0] = 0
+        if amount_in == 0 and amount_out == 0:
+            return STATUS_OK
+        sender = &self.accounts[account_in]
+        receiver = &self.accounts[account_out]
+        if (sender.limits & LIMIT_FLOOR) | (receiver.limits & (LIMIT_CEILING | LIMIT_IN_FLIGHT)):
+            status = self._limits_hold(sender, receiver, amount_in, amount_out)
+            if status != STATUS_OK:
+                return status
+        if not counter_equal(&sender.prepaid_posted, &sender.prepaid_pending):
+            prepaid_share[0] = counter_prepaid_share(
+                &sender.prepaid_posted, &sender.prepaid_pending, amount_in
+            )
+            counter_add(&sender.prepaid_pending, prepaid_share[0])
+        counter_add(&sender.debits_pending, amount_in)
+        counter_add(&self.accounts[sender.exchange].credits_pending, amount_in)
+        counter_add(&receiver.credits_pending, amount_out)
+        counter_add(&self.accounts[receiver.exchange].debits_pending, amount_out)
+        self._touch_all(sender, receiver)
+        return STATUS_OK
 
-    @cython.final
-    cdef void void(
+    cdef inline void void(
         self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
         uint64_t prepaid_share,
+    ) noexcept nogil:
+        cdef AccountState* sender
+        cdef AccountState* receiver
+        cdef uint64_t faults
+        if amount_in == 0 and amount_out == 0:
+            return
+        sender = &self.accounts[account_in]
+        receiver = &self.accounts[account_out]
+        faults = counter_sub_checked(&sender.debits_pending, amount_in) != 0
+        if prepaid_share:
+            faults += counter_sub_checked(&sender.prepaid_pending, prepaid_share) != 0
+        faults += counter_sub_checked(
+            &self.accounts[sender.exchange].credits_pending, amount_in
+        ) != 0
+        faults += counter_sub_checked(&receiver.credits_pending, amount_out) != 0
+        faults += counter_sub_checked(
+            &self.accounts[receiver.exchange].debits_pending, amount_out
+        ) != 0
+        self.underflows += faults
+        self._touch_all(sender, receiver)
+
+    cdef inline void post(
+        self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
+        uint64_t prepaid_share,
+    ) noexcept nogil:
+        cdef AccountState* sender
+        cdef AccountState* receiver
+        if amount_in == 0 and amount_out == 0:
+            return
+        self.void(account_in, account_out, amount_in, amount_out, prepaid_share)
+        sender = &self.accounts[account_in]
+        receiver = &self.accounts[account_out]
+        counter_add(&sender.debits_posted, amount_in)
+        if prepaid_share:
+            self.underflows += counter_sub_checked(&sender.prepaid_posted, prepaid_share) != 0
+        counter_add(&self.accounts[sender.exchange].credits_posted, amount_in)
+        counter_add(&receiver.credits_posted, amount_out)
+        counter_add(&self.accounts[receiver.exchange].debits_posted, amount_out)
+
+    cdef inline void relayed(self, uint32_t account_in, uint64_t amount_in) noexcept nogil:
+        counter_add(&self.accounts[account_in].debits_relayed, amount_in)
+        self._touch(&self.accounts[account_in])
+
+    # Floor, ceiling and what may be in flight, in that order of Status.
+    cdef int _limits_hold(
+        self, AccountState* sender, AccountState* receiver, uint64_t amount_in,
+        uint64_t amount_out,
     ) noexcept nogil
-    cdef void relayed(self, uint32_t account_in, uint64_t amount_in) noexcept nogil
     cdef void taken(self, uint32_t account_in, const counter_t* amount) noexcept nogil
 
     # Highest ticket that is durable.
@@ -95,15 +173,8 @@ cdef class Books:
     # Amount to settle down to settle_to, 0 = below the threshold.
     cdef uint64_t to_settle(self, uint32_t account) noexcept nogil
 
-    @cython.final
-    cdef void _touch(self, AccountState* account) noexcept nogil
-
-    @cython.final
-    cdef void _touch_all(self, AccountState* sender, AccountState* receiver) noexcept nogil
     cdef void _clean(self) noexcept nogil
 
-    @cython.final
-    cdef void _subtract(self, counter_t* counter, uint64_t amount) noexcept nogil
     cdef void _pack(self) noexcept nogil
     cdef bint _in_flight_holds(self, AccountState* account, uint64_t amount) noexcept nogil
     cdef Account _append(self, bytes account_id, str name, str code, int scale, str kind)

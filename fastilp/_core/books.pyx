@@ -13,10 +13,8 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
 from fastilp._core.counter cimport (
-    counter_add, counter_add_wide, counter_ceiling_holds, counter_floor_holds,
-    counter_in_flight_holds,
-    counter_prepaid_share, counter_settle_amount, counter_store, counter_sub_checked,
-    counter_t, counter_unsigned,
+    counter_add_wide, counter_ceiling_holds, counter_floor_holds, counter_in_flight_holds,
+    counter_settle_amount, counter_store, counter_t, counter_unsigned,
 )
 from fastilp._core.status cimport (
     STATUS_EXCEEDS_CEILING, STATUS_EXCEEDS_FLOOR, STATUS_EXCEEDS_IN_FLIGHT, STATUS_OK,
@@ -100,24 +98,10 @@ cdef class Books:
 
     # --- money ------------------------------------------------------------------------------------
 
-    @cython.final
-    cdef void _touch(self, AccountState* account) noexcept nogil:
-        if not account.dirty:
-            account.dirty = 1
-            self._dirty[self._dirty_count] = <uint32_t>(account - self.accounts)
-            self._dirty_count += 1
-
-    cdef int reserve(
-        self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
-        uint64_t* prepaid_share,
+    cdef int _limits_hold(
+        self, AccountState* sender, AccountState* receiver, uint64_t amount_in,
+        uint64_t amount_out,
     ) noexcept nogil:
-        cdef AccountState* sender
-        cdef AccountState* receiver
-        prepaid_share[0] = 0
-        if amount_in == 0 and amount_out == 0:
-            return STATUS_OK
-        sender = &self.accounts[account_in]
-        receiver = &self.accounts[account_out]
         if sender.limits & LIMIT_FLOOR and not counter_floor_holds(
             &sender.credits_posted, &sender.debits_posted, &sender.debits_pending, amount_in,
             &sender.min_balance,
@@ -130,62 +114,7 @@ cdef class Books:
             return STATUS_EXCEEDS_CEILING
         if receiver.limits & LIMIT_IN_FLIGHT and not self._in_flight_holds(receiver, amount_out):
             return STATUS_EXCEEDS_IN_FLIGHT
-        prepaid_share[0] = counter_prepaid_share(
-            &sender.prepaid_posted, &sender.prepaid_pending, amount_in
-        )
-        counter_add(&sender.prepaid_pending, prepaid_share[0])
-        counter_add(&sender.debits_pending, amount_in)
-        counter_add(&self.accounts[sender.exchange].credits_pending, amount_in)
-        counter_add(&receiver.credits_pending, amount_out)
-        counter_add(&self.accounts[receiver.exchange].debits_pending, amount_out)
-        self._touch_all(sender, receiver)
         return STATUS_OK
-
-    cdef void post(
-        self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
-        uint64_t prepaid_share,
-    ) noexcept nogil:
-        if amount_in == 0 and amount_out == 0:
-            return
-        cdef AccountState* sender = &self.accounts[account_in]
-        cdef AccountState* receiver = &self.accounts[account_out]
-        self.void(account_in, account_out, amount_in, amount_out, prepaid_share)
-        counter_add(&sender.debits_posted, amount_in)
-        self._subtract(&sender.prepaid_posted, prepaid_share)
-        counter_add(&self.accounts[sender.exchange].credits_posted, amount_in)
-        counter_add(&receiver.credits_posted, amount_out)
-        counter_add(&self.accounts[receiver.exchange].debits_posted, amount_out)
-
-    @cython.final
-    cdef void void(
-        self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
-        uint64_t prepaid_share,
-    ) noexcept nogil:
-        if amount_in == 0 and amount_out == 0:
-            return
-        cdef AccountState* sender = &self.accounts[account_in]
-        cdef AccountState* receiver = &self.accounts[account_out]
-        self._subtract(&sender.debits_pending, amount_in)
-        self._subtract(&sender.prepaid_pending, prepaid_share)
-        self._subtract(&self.accounts[sender.exchange].credits_pending, amount_in)
-        self._subtract(&receiver.credits_pending, amount_out)
-        self._subtract(&self.accounts[receiver.exchange].debits_pending, amount_out)
-        self._touch_all(sender, receiver)
-
-    @cython.final
-    cdef void _touch_all(self, AccountState* sender, AccountState* receiver) noexcept nogil:
-        self._touch(sender)
-        self._touch(receiver)
-        self._touch(&self.accounts[sender.exchange])
-        self._touch(&self.accounts[receiver.exchange])
-
-    @cython.final
-    cdef void _subtract(self, counter_t* counter, uint64_t amount) noexcept nogil:
-        self.underflows += counter_sub_checked(counter, amount) != 0
-
-    cdef void relayed(self, uint32_t account_in, uint64_t amount_in) noexcept nogil:
-        counter_add(&self.accounts[account_in].debits_relayed, amount_in)
-        self._touch(&self.accounts[account_in])
 
     cdef void taken(self, uint32_t account_in, const counter_t* amount) noexcept nogil:
         counter_add_wide(&self.accounts[account_in].relayed_taken, amount)

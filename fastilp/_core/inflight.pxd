@@ -3,6 +3,8 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from fastilp._core.limits cimport REQUEST_ID_QUIET_MS, WHEEL_BUCKETS, WHEEL_TICK_MS
+
 cdef enum:
     SLOT_NONE = 0xFFFF_FFFF
 
@@ -38,11 +40,28 @@ cdef struct Ring:
     uint32_t count
 
 
+cdef inline void ring_push(Ring* ring, uint32_t capacity, uint32_t slot) noexcept nogil:
+    ring.slots[(ring.head + ring.count) & (capacity - 1)] = slot
+    ring.count += 1
+
+
+cdef inline uint32_t ring_pop(Ring* ring, uint32_t capacity) noexcept nogil:
+    cdef uint32_t slot = ring.slots[ring.head]
+    ring.head = (ring.head + 1) & (capacity - 1)
+    ring.count -= 1
+    return slot
+
+
+cdef inline uint32_t _bucket(InFlight* entry) noexcept nogil:
+    return <uint32_t>(entry.expires_out_ms // WHEEL_TICK_MS) & (WHEEL_BUCKETS - 1)
+
+
 cdef class InFlightTable:
     cdef InFlight* entries
     cdef uint32_t capacity          # power of two
     cdef uint32_t count
     cdef uint32_t _slot_bits
+    cdef uint32_t _generation_last  # after it the ids of a slot begin anew
     cdef Ring _free                 # slots that were used and have ids left
     cdef Ring _resting              # slots whose ids are used up until quiet_until_ms
     cdef uint32_t _fresh            # slots from here on were never used
@@ -51,16 +70,83 @@ cdef class InFlightTable:
     cdef uint64_t* _bucket_used     # one bit per bucket
     cdef int64_t _wheel_tick        # the tick that expire() looked at last
 
-    cdef uint32_t _last_generation(self) noexcept nogil
-    cdef uint32_t _next_slot(self, int64_t now_ms) noexcept nogil
+    cdef inline uint32_t request_id(self, uint32_t slot) noexcept nogil:
+        return <uint32_t>(<uint64_t>self.entries[slot].generation << self._slot_bits) | slot
+
+    # The slot that an answer with this id on this link belongs to, or SLOT_NONE.
+    cdef inline uint32_t match(self, uint32_t link_out, uint32_t request_id) noexcept nogil:
+        cdef uint32_t slot = request_id & (self.capacity - 1)
+        cdef InFlight* entry = &self.entries[slot]
+        if entry.used and entry.link_out == link_out and self.request_id(slot) == request_id:
+            return slot
+        return SLOT_NONE
+
+    cdef inline uint32_t _next_slot(self, int64_t now_ms) noexcept nogil:
+        """Slots that never were in use come last: a quiet switch stays in a few cache lines."""
+        cdef uint32_t slot
+        if self._free.count:
+            return ring_pop(&self._free, self.capacity)
+        if self._resting.count:
+            slot = self._resting.slots[self._resting.head]
+            if now_ms >= self.entries[slot].quiet_until_ms:
+                self.entries[slot].quiet_until_ms = 0
+                return ring_pop(&self._resting, self.capacity)
+        if self._fresh < self.capacity:
+            self._fresh += 1
+            return self._fresh - 1
+        return SLOT_NONE
+
     # A free slot whose next id has rested long enough, or SLOT_NONE. The caller fills the entry,
     # then calls insert.
-    cdef uint32_t acquire(self, int64_t now_ms) noexcept nogil
-    cdef void insert(self, uint32_t slot) noexcept nogil
-    cdef void release(self, uint32_t slot) noexcept nogil
-    cdef uint32_t request_id(self, uint32_t slot) noexcept nogil
-    # The slot that an answer with this id on this link belongs to, or SLOT_NONE.
-    cdef uint32_t match(self, uint32_t link_out, uint32_t request_id) noexcept nogil
+    cdef inline uint32_t acquire(self, int64_t now_ms) noexcept nogil:
+        cdef uint32_t slot = self._next_slot(now_ms)
+        cdef InFlight* entry
+        if slot == SLOT_NONE:
+            return SLOT_NONE
+        entry = &self.entries[slot]
+        self.count += 1
+        entry.generation = (entry.generation + 1) & self._generation_last
+        entry.used = 1
+        entry.flags = 0
+        return slot
+
+    cdef inline void insert(self, uint32_t slot) noexcept nogil:
+        cdef InFlight* entry = &self.entries[slot]
+        cdef uint32_t bucket = _bucket(entry)
+        cdef uint32_t last = self._bucket_last[bucket]
+        entry.quiet_until_ms = max(entry.quiet_until_ms, entry.expires_out_ms + REQUEST_ID_QUIET_MS)
+        entry.wheel_next = SLOT_NONE
+        entry.wheel_previous = last
+        if last == SLOT_NONE:
+            self._bucket_first[bucket] = slot
+            self._bucket_used[bucket >> 6] |= <uint64_t>1 << (bucket & 63)
+        else:
+            self.entries[last].wheel_next = slot
+        self._bucket_last[bucket] = slot
+
+    cdef inline void release(self, uint32_t slot) noexcept nogil:
+        cdef InFlight* entry = &self.entries[slot]
+        cdef uint32_t bucket
+        if entry.wheel_previous == SLOT_NONE or entry.wheel_next == SLOT_NONE:
+            bucket = _bucket(entry)
+            if entry.wheel_previous == SLOT_NONE:
+                self._bucket_first[bucket] = entry.wheel_next
+            if entry.wheel_next == SLOT_NONE:
+                self._bucket_last[bucket] = entry.wheel_previous
+            if self._bucket_first[bucket] == SLOT_NONE:
+                self._bucket_used[bucket >> 6] &= ~(<uint64_t>1 << (bucket & 63))
+        if entry.wheel_previous != SLOT_NONE:
+            self.entries[entry.wheel_previous].wheel_next = entry.wheel_next
+        if entry.wheel_next != SLOT_NONE:
+            self.entries[entry.wheel_next].wheel_previous = entry.wheel_previous
+        entry.used = 0
+        # Its ids are all used up for now: it rests.
+        ring_push(
+            &self._resting if entry.generation == self._generation_last else &self._free,
+            self.capacity, slot,
+        )
+        self.count -= 1
+
     # Next entry with expires_out_ms <= now_ms in order of tick and sending, or SLOT_NONE; the
     # caller releases it.
     cdef uint32_t expired(self, int64_t now_ms) noexcept nogil

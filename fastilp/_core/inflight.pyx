@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from fastilp._core.limits cimport (
-    IN_FLIGHT_SLOT_BITS_MAX, REQUEST_ID_QUIET_MS, WHEEL_BUCKETS, WHEEL_TICK_MS,
+    IN_FLIGHT_SLOT_BITS_MAX, WHEEL_BUCKETS, WHEEL_TICK_MS,
 )
 
 cdef extern from *:
@@ -18,22 +18,6 @@ cdef extern from *:
 
 if sizeof(InFlight) != 120:
     raise ImportError("an entry has not the size that docs/data-path.md says")
-
-
-cdef inline void ring_push(Ring* ring, uint32_t capacity, uint32_t slot) noexcept nogil:
-    ring.slots[(ring.head + ring.count) & (capacity - 1)] = slot
-    ring.count += 1
-
-
-cdef inline uint32_t ring_pop(Ring* ring, uint32_t capacity) noexcept nogil:
-    cdef uint32_t slot = ring.slots[ring.head]
-    ring.head = (ring.head + 1) & (capacity - 1)
-    ring.count -= 1
-    return slot
-
-
-cdef inline uint32_t _bucket(InFlight* entry) noexcept nogil:
-    return <uint32_t>(entry.expires_out_ms // WHEEL_TICK_MS) & (WHEEL_BUCKETS - 1)
 
 
 @cython.final
@@ -46,6 +30,7 @@ cdef class InFlightTable:
             )
         self.capacity = capacity
         self._slot_bits = capacity.bit_length() - 1
+        self._generation_last = <uint32_t>((<uint64_t>1 << (32 - self._slot_bits)) - 1)
         self.entries = <InFlight*>calloc(capacity, sizeof(InFlight))
         self._free.slots = <uint32_t*>malloc(capacity * sizeof(uint32_t))
         self._resting.slots = <uint32_t*>malloc(capacity * sizeof(uint32_t))
@@ -61,7 +46,7 @@ cdef class InFlightTable:
         memset(self._bucket_first, 0xFF, WHEEL_BUCKETS * sizeof(uint32_t))
         memset(self._bucket_last, 0xFF, WHEEL_BUCKETS * sizeof(uint32_t))
         for i in range(self.capacity):
-            self.entries[i].generation = first_generation & self._last_generation()
+            self.entries[i].generation = first_generation & self._generation_last
 
     def __dealloc__(self):
         free(self.entries)
@@ -73,83 +58,6 @@ cdef class InFlightTable:
 
     def __len__(self):
         return self.count
-
-    cdef uint32_t _last_generation(self) noexcept nogil:
-        return <uint32_t>((<uint64_t>1 << (32 - self._slot_bits)) - 1)
-
-    cdef uint32_t acquire(self, int64_t now_ms) noexcept nogil:
-        cdef uint32_t slot = self._next_slot(now_ms)
-        cdef InFlight* entry
-        if slot == SLOT_NONE:
-            return SLOT_NONE
-        entry = &self.entries[slot]
-        self.count += 1
-        entry.generation = (entry.generation + 1) & self._last_generation()
-        entry.used = 1
-        entry.flags = 0
-        return slot
-
-    cdef uint32_t _next_slot(self, int64_t now_ms) noexcept nogil:
-        """Slots that never were in use come last: a quiet switch stays in a few cache lines."""
-        cdef uint32_t slot
-        if self._free.count:
-            return ring_pop(&self._free, self.capacity)
-        if self._resting.count:
-            slot = self._resting.slots[self._resting.head]
-            if now_ms >= self.entries[slot].quiet_until_ms:
-                self.entries[slot].quiet_until_ms = 0
-                return ring_pop(&self._resting, self.capacity)
-        if self._fresh < self.capacity:
-            self._fresh += 1
-            return self._fresh - 1
-        return SLOT_NONE
-
-    cdef void insert(self, uint32_t slot) noexcept nogil:
-        cdef InFlight* entry = &self.entries[slot]
-        cdef uint32_t bucket = _bucket(entry)
-        cdef uint32_t last = self._bucket_last[bucket]
-        entry.quiet_until_ms = max(entry.quiet_until_ms, entry.expires_out_ms + REQUEST_ID_QUIET_MS)
-        entry.wheel_next = SLOT_NONE
-        entry.wheel_previous = last
-        if last == SLOT_NONE:
-            self._bucket_first[bucket] = slot
-            self._bucket_used[bucket >> 6] |= <uint64_t>1 << (bucket & 63)
-        else:
-            self.entries[last].wheel_next = slot
-        self._bucket_last[bucket] = slot
-
-    cdef void release(self, uint32_t slot) noexcept nogil:
-        cdef InFlight* entry = &self.entries[slot]
-        cdef uint32_t bucket
-        if entry.wheel_previous == SLOT_NONE or entry.wheel_next == SLOT_NONE:
-            bucket = _bucket(entry)
-            if entry.wheel_previous == SLOT_NONE:
-                self._bucket_first[bucket] = entry.wheel_next
-            if entry.wheel_next == SLOT_NONE:
-                self._bucket_last[bucket] = entry.wheel_previous
-            if self._bucket_first[bucket] == SLOT_NONE:
-                self._bucket_used[bucket >> 6] &= ~(<uint64_t>1 << (bucket & 63))
-        if entry.wheel_previous != SLOT_NONE:
-            self.entries[entry.wheel_previous].wheel_next = entry.wheel_next
-        if entry.wheel_next != SLOT_NONE:
-            self.entries[entry.wheel_next].wheel_previous = entry.wheel_previous
-        entry.used = 0
-        # Its ids are all used up for now: it rests.
-        ring_push(
-            &self._resting if entry.generation == self._last_generation() else &self._free,
-            self.capacity, slot,
-        )
-        self.count -= 1
-
-    cdef uint32_t request_id(self, uint32_t slot) noexcept nogil:
-        return <uint32_t>(<uint64_t>self.entries[slot].generation << self._slot_bits) | slot
-
-    cdef uint32_t match(self, uint32_t link_out, uint32_t request_id) noexcept nogil:
-        cdef uint32_t slot = request_id & (self.capacity - 1)
-        cdef InFlight* entry = &self.entries[slot]
-        if entry.used and entry.link_out == link_out and self.request_id(slot) == request_id:
-            return slot
-        return SLOT_NONE
 
     cdef uint32_t expired(self, int64_t now_ms) noexcept nogil:
         cdef int64_t tick_now = now_ms // WHEEL_TICK_MS

@@ -1,8 +1,9 @@
 # Links and connections: id spaces, egress, and the way of packets into a batch.
 
 from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy
 
-from fastilp._core.arena cimport Arena
+from fastilp._core.arena cimport Arena, arena_room
 from fastilp._core.counter cimport counter_t
 from fastilp._core.books cimport Account
 from fastilp._core.row cimport Batch
@@ -11,6 +12,9 @@ cdef enum LinkKind:
     LINK_MESSAGE = 0
     LINK_BTP = 1
     LINK_BATCH = 2
+
+cdef enum:
+    MESSAGE_HEAD = 8                # request id and size, of a packet in a message link's egress
 
 
 cdef struct LinkState:
@@ -58,6 +62,24 @@ cdef class BtpConnection(Connection):
 
 # Append one packet to a link's egress, framed for its kind. `answer`: not a Prepare. False when
 # memory is exhausted or nobody is there to take an answer.
-cdef bint link_send(
+cdef inline bint link_send(
+    LinkState* link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
+) noexcept nogil:
+    cdef uint8_t* room
+    cdef uint32_t[2] head
+    if link.closed or link.kind != LINK_MESSAGE:
+        return link_send_frame(link, request_id, packet, size, answer)
+    room = arena_room(&link.egress, MESSAGE_HEAD + size)
+    if room == NULL:
+        return False
+    head[0], head[1] = request_id, <uint32_t>size
+    memcpy(room, head, MESSAGE_HEAD)
+    memcpy(room + MESSAGE_HEAD, packet, size)
+    link.egress.size += MESSAGE_HEAD + size
+    link.answers += answer
+    return True
+
+
+cdef bint link_send_frame(
     LinkState* link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
 ) noexcept nogil

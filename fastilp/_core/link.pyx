@@ -10,7 +10,7 @@ import os
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 from fastilp._core.arena cimport arena_free, arena_room
@@ -40,23 +40,12 @@ cdef inline uint32_t _next_mask(uint32_t mask) noexcept nogil:
     return mask ^ (mask << 5)
 
 
-cdef bint link_send(
+cdef bint link_send_frame(
     LinkState* link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
 ) noexcept nogil:
     cdef uint8_t* room
-    cdef uint32_t[2] head
-    if link.closed or (link.kind != LINK_MESSAGE and not link.up):
+    if link.closed or not link.up:
         return False
-    if link.kind == LINK_MESSAGE:
-        head[0], head[1] = request_id, <uint32_t>size
-        room = arena_room(&link.egress, 8 + size)
-        if room == NULL:
-            return False
-        memcpy(room, head, 8)
-        memcpy(room + 8, packet, size)
-        link.egress.size += 8 + size
-        link.answers += answer
-        return True
     if link.kind == LINK_BATCH:
         room = arena_room(&link.egress, BATCH_OVERHEAD_MAX + size)
         if room == NULL:
@@ -127,25 +116,30 @@ cdef class Link:
     def receive(self, packets, Account egress=None):
         """Hand in `(request_id, packet)` pairs; see link.pyi. Raises UsageError."""
         cdef size_t count, size
-        self._check_open()
+        cdef bint done = False
+        if self.state.closed or self._batch == NULL:
+            self._check_open()
         count, size = self._batch.count, self._batch.packets.size
         try:
             for request_id, packet in packets:
                 self._append(request_id, packet, egress)
-        except BaseException:
-            # A refused call has handed in nothing.
-            self._batch.count, self._batch.packets.size = count, size
-            raise
+            done = True
+        finally:
+            if not done:
+                # A refused call has handed in nothing.
+                self._batch.count, self._batch.packets.size = count, size
 
     cdef int _append(self, uint32_t request_id, bytes packet, Account egress) except -1:
         cdef Row* row
+        cdef Py_ssize_t size
         if packet is None:
             raise TypeError("a packet is bytes, not None")
-        if PyBytes_GET_SIZE(packet) > PACKET_SIZE_MAX:
+        size = PyBytes_GET_SIZE(packet)
+        if size > PACKET_SIZE_MAX:
             raise UsageError(f"a packet has at most {PACKET_SIZE_MAX} bytes")
         row = batch_append(
             self._batch, self.state.index, self.state.account, request_id,
-            <const uint8_t*>PyBytes_AS_STRING(packet), <uint32_t>PyBytes_GET_SIZE(packet),
+            <const uint8_t*>PyBytes_AS_STRING(packet), <uint16_t>size,
         )
         if row == NULL:
             raise MemoryError()
@@ -165,9 +159,11 @@ cdef class Link:
             raise UsageError("take is for message links; btp and batch links have take_bytes")
         packets = []
         while at < end:
-            memcpy(head, at, 8)
-            packets.append((head[0], PyBytes_FromStringAndSize(<const char*>at + 8, head[1])))
-            at += 8 + head[1]
+            memcpy(head, at, MESSAGE_HEAD)
+            packets.append(
+                (head[0], PyBytes_FromStringAndSize(<const char*>at + MESSAGE_HEAD, head[1]))
+            )
+            at += MESSAGE_HEAD + head[1]
         self.state.egress.size = self.state.answers = 0
         return packets
 
@@ -269,7 +265,7 @@ cdef class BtpConnection(Connection):
             return 0
         row = batch_append(
             self.link._batch, self.link.state.index, self.link.state.account, fields.request_id,
-            message + fields.packet, fields.packet_size,
+            message + fields.packet, <uint16_t>fields.packet_size,
         )
         if row == NULL:
             raise MemoryError()

@@ -3,8 +3,9 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastilp._core.arena cimport Arena
+from fastilp._core.link cimport LinkState, link_send
 from fastilp._core.row cimport Row
-from fastilp._core.status cimport STATUS_COUNT
+from fastilp._core.status cimport STATUS_COUNT, STATUS_UNDELIVERABLE
 from fastilp._core.tables cimport Tables
 
 
@@ -14,7 +15,13 @@ cdef class Output(Tables):
 
     # The row's packet as we may send it: itself, or re-encoded in the scratch buffer. NULL: no
     # memory.
-    cdef const uint8_t* canonical(self, Row* row, size_t* size) noexcept nogil
+    cdef inline const uint8_t* canonical(self, Row* row, size_t* size) noexcept nogil:
+        if row.canonical:
+            size[0] = row.size
+            return self.batch.packets.bytes + row.offset
+        return self._rewritten(row, size)
+
+    cdef const uint8_t* _rewritten(self, Row* row, size_t* size) noexcept nogil
     cdef size_t _rewrite_prepare(self, Row* row, const uint8_t* packet) noexcept nogil
     cdef size_t _rewrite_fulfill(self, Row* row, const uint8_t* packet) noexcept nogil
     cdef size_t _rewrite_reject(self, Row* row, const uint8_t* packet) noexcept nogil
@@ -24,6 +31,15 @@ cdef class Output(Tables):
         uint64_t maximum,
     ) noexcept nogil
     # False: nobody is there to take it; an answer then counts as undeliverable.
-    cdef bint send(
+    cdef inline bint send(
         self, uint32_t link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
-    ) noexcept nogil
+    ) noexcept nogil:
+        cdef LinkState* state = self.link_states[link]
+        if not link_send(state, request_id, packet, size, answer):
+            self._counts[STATUS_UNDELIVERABLE] += answer
+            return False
+        if not state.dirty:
+            state.dirty = 1
+            self.dirty_indexes[self.dirty_count] = link
+            self.dirty_count += 1
+        return True

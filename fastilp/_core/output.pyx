@@ -8,10 +8,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastilp._core.arena cimport arena_free, arena_room
 from fastilp._core.limits cimport REJECT_SIZE_EMIT_MAX
-from fastilp._core.link cimport LinkState, link_send
 from fastilp._core.packet cimport (
-    PACKET_FULFILL, PACKET_PREPARE, PREPARE_CONDITION_OFFSET, RejectFields, fulfill_size,
-    fulfill_write, prepare_size, prepare_write, reject_parse, reject_size, reject_write,
+    PACKET_FULFILL, PACKET_PREPARE, PREPARE_CONDITION_OFFSET, FulfillFields, PrepareFields,
+    RejectFields, fulfill_parse, fulfill_size, fulfill_write, prepare_parse, prepare_size,
+    prepare_write, reject_parse, reject_size, reject_write,
 )
 from fastilp._core.row cimport Row
 from fastilp._core.status cimport (
@@ -26,13 +26,8 @@ cdef class Output(Tables):
     def __dealloc__(self):
         arena_free(&self._scratch)
 
-    cdef const uint8_t* canonical(self, Row* row, size_t* size) noexcept nogil:
-        """The row's packet as we may send it: itself, or re-encoded in the scratch buffer. NULL:
-        out of memory."""
+    cdef const uint8_t* _rewritten(self, Row* row, size_t* size) noexcept nogil:
         cdef const uint8_t* packet = self.batch.packets.bytes + row.offset
-        if row.canonical:
-            size[0] = row.packet_size
-            return packet
         self._scratch.size = 0
         if row.type == PACKET_PREPARE:
             size[0] = self._rewrite_prepare(row, packet)
@@ -43,19 +38,26 @@ cdef class Output(Tables):
         return self._scratch.bytes if size[0] else NULL
 
     cdef size_t _rewrite_prepare(self, Row* row, const uint8_t* packet) noexcept nogil:
-        if arena_room(&self._scratch, prepare_size(row.destination_size, row.data_size)) == NULL:
+        cdef PrepareFields fields
+        prepare_parse(packet, row.size, &fields)
+        if arena_room(
+            &self._scratch, prepare_size(fields.destination_size, fields.data_size)
+        ) == NULL:
             return 0
         return prepare_write(
             self._scratch.bytes, row.amount_out, row.expires_out_ms,
-            packet + row.content + PREPARE_CONDITION_OFFSET, packet + row.destination,
-            row.destination_size, packet + row.data, row.data_size,
+            packet + fields.content + PREPARE_CONDITION_OFFSET, packet + fields.destination,
+            fields.destination_size, packet + fields.data, fields.data_size,
         )
 
     cdef size_t _rewrite_fulfill(self, Row* row, const uint8_t* packet) noexcept nogil:
-        if arena_room(&self._scratch, fulfill_size(row.data_size)) == NULL:
+        cdef FulfillFields fields
+        fulfill_parse(packet, row.size, &fields)
+        if arena_room(&self._scratch, fulfill_size(fields.data_size)) == NULL:
             return 0
         return fulfill_write(
-            self._scratch.bytes, packet + row.content, packet + row.data, row.data_size
+            self._scratch.bytes, packet + fields.fulfillment, packet + fields.data,
+            fields.data_size,
         )
 
     cdef size_t _rewrite_reject(self, Row* row, const uint8_t* packet) noexcept nogil:
@@ -93,19 +95,6 @@ cdef class Output(Tables):
             <const uint8_t*>info.message, info.message_size, amounts, data_size,
         )
         self.send(link, request_id, self._scratch.bytes, size, True)
-
-    cdef bint send(
-        self, uint32_t link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
-    ) noexcept nogil:
-        cdef LinkState* state = self.link_states[link]
-        if not link_send(state, request_id, packet, size, answer):
-            self._counts[STATUS_UNDELIVERABLE] += answer
-            return False
-        if not state.dirty:
-            state.dirty = 1
-            self.dirty_indexes[self.dirty_count] = link
-            self.dirty_count += 1
-        return True
 
     def statuses(self):
         """Outcome name -> count since the start."""

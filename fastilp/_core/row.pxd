@@ -1,11 +1,11 @@
 # One packet of a batch as a fixed-size record, and the batch. Rows hold offsets, no pointers and no
 # Python objects; stages write their own columns only (docs/data-path.md).
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy
 
-from fastilp._core.arena cimport Arena, arena_append, arena_free
+from fastilp._core.arena cimport Arena, arena_free, arena_room
 
 cdef enum:
     ROW_NONE = 0xFFFF_FFFF          # no account, no link, no slot
@@ -21,7 +21,6 @@ cdef enum RowFlag:
 cdef struct Row:
     # filled by the link
     size_t offset                   # of the packet in the batch's arena
-    uint32_t size
     uint32_t link_in
     uint32_t request_id
     uint32_t account_in
@@ -30,18 +29,16 @@ cdef struct Row:
     uint8_t status                  # first fault, or the outcome
     uint8_t flags
     uint8_t canonical
-    uint32_t packet_size
-    uint32_t content                # Prepare: of the amount; Fulfill: of the fulfillment
-    uint32_t destination
-    uint32_t destination_size
-    uint32_t data
-    uint32_t data_size
+    uint16_t size                   # as it came in, then without what follows the packet
+    uint16_t content                # where the amount of a Prepare is, the fulfillment of a Fulfill
+    uint16_t destination
+    uint16_t destination_size
+    # route (Prepares), match (answers)
+    uint32_t account_out
+    uint32_t slot
     uint64_t amount
     int64_t expires_at_ms
-    # match (answers)
-    uint32_t slot
-    # route and convert (Prepares)
-    uint32_t account_out
+    # convert (Prepares)
     uint64_t amount_out             # of an F08: the maximum
     int64_t expires_out_ms
 
@@ -54,31 +51,40 @@ cdef struct Batch:
     uint64_t undeliverable          # answers that links dropped since the last process()
 
 
+cdef inline int _batch_grow(Batch* batch) noexcept nogil:
+    cdef size_t capacity = batch.capacity * 2 if batch.capacity else 64
+    cdef Row* grown = <Row*>realloc(batch.rows, capacity * sizeof(Row))
+    if grown == NULL:
+        return -1
+    batch.rows = grown
+    batch.capacity = capacity
+    return 0
+
+
 cdef inline Row* batch_append(
     Batch* batch, uint32_t link_in, uint32_t account_in, uint32_t request_id,
-    const uint8_t* packet, uint32_t size,
+    const uint8_t* packet, uint16_t size,
 ) noexcept nogil:
-    """The new row, or NULL when memory is exhausted."""
-    cdef size_t capacity
-    cdef Row* grown
+    """The new row, or NULL when memory is exhausted. Written field by field: half of a row is
+    never looked at before a stage has filled it."""
     cdef Row* row
-    if batch.count == batch.capacity:
-        capacity = batch.capacity * 2 if batch.capacity else 64
-        grown = <Row*>realloc(batch.rows, capacity * sizeof(Row))
-        if grown == NULL:
-            return NULL
-        batch.rows = grown
-        batch.capacity = capacity
-    row = &batch.rows[batch.count]
-    memset(row, 0, sizeof(Row))
-    row.offset = batch.packets.size
-    if arena_append(&batch.packets, packet, size) < 0:
+    cdef uint8_t* room
+    if batch.count == batch.capacity and _batch_grow(batch) < 0:
         return NULL
-    row.size = size
+    room = arena_room(&batch.packets, size)
+    if room == NULL:
+        return NULL
+    memcpy(room, packet, size)
+    row = &batch.rows[batch.count]
+    row.offset = batch.packets.size
     row.link_in = link_in
-    row.account_in = account_in
-    row.account_out = ROW_NONE
     row.request_id = request_id
+    row.account_in = account_in
+    row.type = row.status = row.flags = row.canonical = 0
+    row.size = size
+    row.account_out = ROW_NONE
+    row.amount = row.amount_out = 0
+    batch.packets.size += size
     batch.count += 1
     return row
 

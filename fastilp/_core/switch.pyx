@@ -5,7 +5,7 @@ rows that carry a fault already and writes its own columns. Outcomes are statuse
 peer sends raises. No socket, no clock, no logger. May import everything else of the core."""
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastilp._core.admission cimport Admission
@@ -199,12 +199,10 @@ cdef class Switch(Admission):
             row.status = STATUS_INVALID_PACKET
             return
         row.canonical = <uint8_t>fields.canonical
-        row.packet_size = fields.packet_size
-        row.content = fields.content
-        row.destination = fields.destination
-        row.destination_size = fields.destination_size
-        row.data = fields.data
-        row.data_size = fields.data_size
+        row.size = <uint16_t>fields.packet_size
+        row.content = <uint16_t>fields.content
+        row.destination = <uint16_t>fields.destination
+        row.destination_size = <uint16_t>fields.destination_size
         row.amount = fields.amount
         row.expires_at_ms = fields.expires_at_ms
 
@@ -215,14 +213,12 @@ cdef class Switch(Admission):
         row.status = STATUS_INVALID_ANSWER
         if row.type == PACKET_FULFILL and fulfill_parse(packet, row.size, &fulfill) == 0:
             row.canonical = <uint8_t>fulfill.canonical
-            row.packet_size = fulfill.packet_size
-            row.content = fulfill.fulfillment
-            row.data = fulfill.data
-            row.data_size = fulfill.data_size
+            row.size = <uint16_t>fulfill.packet_size
+            row.content = <uint16_t>fulfill.fulfillment
             row.status = STATUS_OK
         elif row.type == PACKET_REJECT and reject_parse(packet, row.size, &reject) == 0:
             row.canonical = <uint8_t>reject.canonical
-            row.packet_size = reject.packet_size
+            row.size = <uint16_t>reject.packet_size
             row.status = STATUS_OK
 
     # --- 2 match ----------------------------------------------------------------------------------
@@ -455,7 +451,7 @@ cdef class Switch(Admission):
         self._counts[STATUS_PUNTED] += 1
         self.send(
             CONTROL_LINK, self._in_flight.request_id(slot),
-            self.batch.packets.bytes + row.offset, row.packet_size, False,
+            self.batch.packets.bytes + row.offset, row.size, False,
         )
         return STATUS_OK
 
