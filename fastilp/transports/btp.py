@@ -11,9 +11,7 @@ Packets pass through `BtpConnection.feed` and `Link.take_bytes` and are never lo
 file is about everything else that a peer may send, and about sockets that do not keep up.
 """
 
-import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,10 +19,12 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from fastilp._core import codec_btp
 from fastilp._core.codec_btp import Entry, Message
-from fastilp._core.link import BtpConnection, Link
+from fastilp._core.link import BtpConnection
 from fastilp._core.packet import Reject
 from fastilp.errors import DecodeError
+from fastilp.transports.pace import PacedSession, PaceLimits
 from fastilp.transports.pump import Pump
+from fastilp.transports.socket_port import SocketPort
 
 _log = logging.getLogger("fastilp.btp")
 
@@ -34,17 +34,11 @@ _DONE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class BtpLimits:
+class BtpLimits(PaceLimits):
     """Bounds of one BTP connection."""
 
     message_size_max: int = 65_535 + 1_024
     """The largest packet, and room for BTP's own fields and other entries, bytes."""
-    egress_size_max: int = 4 * 1024 * 1024
-    """Bytes that wait to be written; above it reading pauses."""
-    write_buffer_size: int = 256 * 1024
-    """Bytes handed to the socket; the rest waits on the link, where the switch sees it."""
-    stall_seconds: float = 30.0
-    """A peer that makes us pause reading for this long is hung up on."""
     ping_seconds: float = 25.0
     """Peers ping every 20 to 30 s; two of these without a sign of life end the connection."""
     auth_seconds: float = 10.0
@@ -55,90 +49,28 @@ class BtpLimits:
     """Bytes of them."""
 
 
-class BtpPort:
-    """Owner of one btp link; at most one connection at a time carries it, a newer one replaces
-    it."""
-
-    def __init__(
-        self, link: Link, pump: Pump, on_change: Callable[["BtpPort"], None] | None = None
-    ) -> None:
-        """`on_change`: called when `up` changes."""
-        self.link = link
-        self.pump = pump
-        self.down = asyncio.Event()
-        self.down.set()
-        self.on_change = on_change
-        self._session: BtpSession | None = None
-        link.owner = self
-
-    @property
-    def up(self) -> bool:
-        return self._session is not None
-
-    def flush(self, link: Link) -> None:
-        """Called by the pump: one write for all that waits, as far as the peer keeps up."""
-        session = self._session
-        if session is None:
-            return
-        if not session.writing_paused:
-            frames = link.take_bytes()
-            if frames:
-                session.write(frames)
-        session.regulate()
-
-    def attach(self, session: "BtpSession") -> BtpConnection:
-        """This connection carries the link from now on."""
-        connection = self.pump.switch.accept("btp")
-        connection.bind(self.link, masked=session.masked)
-        replaced, self._session = self._session, session
-        self.down.clear()
-        if replaced is not None:
-            replaced.close("replaced by a newer connection")
-        elif self.on_change is not None:
-            self.on_change(self)
-        return connection
-
-    def detach(self, session: "BtpSession") -> None:
-        if self._session is session:
-            self._session = None
-            self.down.set()
-            if self.on_change is not None:
-                self.on_change(self)
-
-    def disconnect(self, reason: str = "disconnected by the operator") -> None:
-        """Close the connection, if there is one; the peer may come again."""
-        if self._session is not None:
-            self._session.close(reason)
-
-    def close(self) -> None:
-        """Close the connection and the link, for good."""
-        self.disconnect("the account is closed")
-        self.link.owner = None
-        self.link.close()
+class BtpPort(SocketPort):
+    """Owner of one btp link."""
 
 
-class BtpSession(WSListener):
+class BtpSession(PacedSession, WSListener):
     """One WebSocket connection. Subclasses do the hello and then call `bind`."""
 
     def __init__(self, pump: Pump, limits: BtpLimits, masked: bool) -> None:
+        super().__init__(limits)
         self.masked = masked
-        self.writing_paused = False
         self.port: BtpPort | None = None
         self.opened = False
         self.closed = False
         self._pump = pump
         self._limits = limits
         self._transport: WSTransport
-        self._socket: asyncio.Transport
         self._connection: BtpConnection | None = None
         self._closing = False
         self._parts: bytearray | None = None
         self._parts_size = 0
         self._parts_are_binary = False
         self._heard = True
-        self._reading_paused = False
-        self._loop = asyncio.get_running_loop()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
 
     # --- For subclasses -------------------------------------------------------------------------
 
@@ -154,16 +86,19 @@ class BtpSession(WSListener):
     def bind(self, port: BtpPort) -> None:
         self.cancel("hello")
         self.port = port
-        self._connection = port.attach(self)
-        port.flush(port.link)
+        self.link = port.link
+        connection = self._pump.switch.accept("btp")
+        connection.bind(port.link, masked=self.masked)
+        self._connection = connection
+        port.attach(self)
+        self.flush()
 
     # --- picows ---------------------------------------------------------------------------------
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.opened = True
         self._transport = transport
-        self._socket = transport.underlying_transport
-        self._socket.set_write_buffer_limits(high=self._limits.write_buffer_size)
+        self.start_pace(transport.underlying_transport)
         self.later("ping", self._limits.ping_seconds, self._ping)
         self.later("hello", self._limits.auth_seconds, self._hello_timed_out)
         self.hello_opened()
@@ -180,24 +115,15 @@ class BtpSession(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.closed = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self.cancel_all()
         if self._connection is not None:
             self._connection.close()
         if self.port is not None:
             self.port.detach(self)
 
-    def pause_writing(self) -> None:
-        self.writing_paused = True
-        self.regulate()
-
-    def resume_writing(self) -> None:
-        self.writing_paused = False
+    def flush(self) -> None:
         if self.port is not None and self._connection is not None:
             self.port.flush(self.port.link)
-        else:
-            self.regulate()
 
     # --- Frames ---------------------------------------------------------------------------------
 
@@ -309,35 +235,10 @@ class BtpSession(WSListener):
         self._transport.send(_BINARY, error)
         self.regulate()
 
-    # --- Pace -----------------------------------------------------------------------------------
-
-    def write(self, frames: bytes) -> None:
-        """Whole WebSocket frames."""
-        if not self._socket.is_closing():
-            self._socket.write(frames)
-
-    def regulate(self) -> None:
-        """Reading waits only while what we want to write is over its bound: answers come in here
-        too."""
-        waiting = self._socket.get_write_buffer_size()
-        if self.port is not None:
-            waiting += self.port.link.egress_size
-        over = waiting > self._limits.egress_size_max
-        if over and not self._reading_paused:
-            self._reading_paused = True
-            self._socket.pause_reading()
-            self.later("stall", self._limits.stall_seconds, self._stalled)
-        elif self._reading_paused and not over:
-            self._reading_paused = False
-            self._socket.resume_reading()
-            self.cancel("stall")
-
-    def _stalled(self) -> None:
-        _log.warning("peer does not read; connection closed")
-        self.abort()
+    # --- Signs of life ----------------------------------------------------------------------------
 
     def _ping(self) -> None:
-        if not self._heard and not self._reading_paused:
+        if not self._heard and not self.reading_paused:
             _log.warning("no sign of life from peer; connection closed")
             self.abort()
             return
@@ -348,22 +249,10 @@ class BtpSession(WSListener):
     def _hello_timed_out(self) -> None:
         self.close("no authentication in time")
 
-    def later(self, name: str, delay: float, callback: Callable[[], None]) -> None:
-        self.cancel(name)
-        self._timers[name] = self._loop.call_later(delay, callback)
-
-    def cancel(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-
     # --- The end --------------------------------------------------------------------------------
 
     def close(self, reason: str) -> None:
         self._fail(WSCloseCode.OK, reason)
-
-    def abort(self) -> None:
-        self._socket.abort()
 
     def _fail(self, code: WSCloseCode, reason: str) -> None:
         if not self._closing and not self.closed:

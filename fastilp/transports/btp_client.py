@@ -10,8 +10,6 @@ It dials while the account has no connection; one that the peer made is as good.
 """
 
 import asyncio
-import logging
-import random
 import secrets
 import ssl
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -23,14 +21,8 @@ from fastilp._core.codec_btp import Entry, Message
 from fastilp.errors import DecodeError, UsageError
 from fastilp.transports.auth import url_without_token
 from fastilp.transports.btp import ERROR, MESSAGE, RESPONSE, BtpLimits, BtpPort, BtpSession
+from fastilp.transports.dialler import CONNECT_SECONDS, Dialler
 
-_log = logging.getLogger("fastilp.btp")
-
-_CONNECT_SECONDS = 10.0
-_BACK_OFF_MIN_SECONDS = 0.1
-_BACK_OFF_MAX_SECONDS = 30.0
-# A connection that lasted this long was a good one: the next outage starts from the shortest wait.
-_GOOD_SECONDS = 10.0
 _SCHEMES = {"btp+ws": "ws", "btp+wss": "wss", "ws": "ws", "wss": "wss"}
 
 
@@ -121,26 +113,9 @@ class BtpClientSession(BtpSession):
             self._receive(payload)
 
 
-class BackOff:
-    """How long to wait before dialling again: twice as long each time, less up to a half at random,
-    so that the peers of a node that came back do not all come at once."""
-
-    def __init__(self) -> None:
-        self._seconds = _BACK_OFF_MIN_SECONDS
-
-    def next(self, up_seconds: float) -> float:
-        """`up_seconds`: how long the last connection lasted."""
-        if up_seconds >= _GOOD_SECONDS:
-            self._seconds = _BACK_OFF_MIN_SECONDS
-        seconds = self._seconds
-        self._seconds = min(seconds * 2, _BACK_OFF_MAX_SECONDS)
-        return seconds * random.uniform(0.5, 1.0)
-
-
-class BtpDialler:
-    """Dials, authenticates, and dials again with exponential back-off (100 ms to 30 s, with jitter,
-    reset after 10 s up). URLs: `btp+ws(s)://[user]:[token]@host[:port]/path` or `ws(s)://...`; a
-    token given apart wins. Raises UsageError for anything else."""
+class BtpDialler(Dialler[BtpPort]):
+    """URLs: `btp+ws(s)://[user]:[token]@host[:port]/path` or `ws(s)://...`; a token given apart
+    wins. Raises UsageError for anything else."""
 
     def __init__(
         self,
@@ -151,68 +126,21 @@ class BtpDialler:
         limits: BtpLimits | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self.last_error = ""
-        """Why the last attempt failed; empty while up."""
-        self.attempts = 0
-        self._port = port
-        self._url, self._username, self._token = parse_btp_url(url, token)
+        plain, self._username, self._token = parse_btp_url(url, token)
+        super().__init__(port, plain)
         self._limits = limits or BtpLimits()
         self._ssl_context = ssl_context
-        self._task: asyncio.Task[None] | None = None
-        self._session: BtpClientSession | None = None
-
-    def start(self) -> None:
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def close(self) -> None:
-        """Hang up and stay down; the port can be used again."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        session, self._session = self._session, None
-        if session is not None and session.opened and not session.closed:
-            session.close("the dialler is closed")
-            await session.ended.wait()
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        back_off = BackOff()
-        while True:
-            # The peer may have dialled us meanwhile: one connection is enough.
-            await self._port.down.wait()
-            up_seconds = 0.0
-            try:
-                session = await self._connect()
-                self.last_error = ""
-                start = loop.time()
-                await session.ended.wait()
-                up_seconds = loop.time() - start
-                self.last_error = "connection lost"
-            except Exception as error:
-                self._failed(str(error) or type(error).__name__)
-            await asyncio.sleep(back_off.next(up_seconds))
-
-    def _failed(self, reason: str) -> None:
-        # A new reason needs a person; the same one again, up to twice a minute, does not.
-        level = logging.INFO if reason == self.last_error else logging.WARNING
-        self.last_error = reason
-        account = self._port.link.account
-        extra = {"account": account.name if account is not None else None}
-        _log.log(level, "dialling %s failed: %s", self._url, reason, extra=extra)
 
     async def _connect(self) -> BtpClientSession:
         """One attempt: connected and authenticated, or an exception that says why not."""
-        self.attempts += 1
         session = BtpClientSession(self._port, self._username, self._token, self._limits)
         self._session = session
-        async with asyncio.timeout(_CONNECT_SECONDS):
+        async with asyncio.timeout(CONNECT_SECONDS):
             await ws_connect(
                 lambda: session,
                 self._url,
                 ssl_context=self._ssl_context,
-                websocket_handshake_timeout=_CONNECT_SECONDS,
+                websocket_handshake_timeout=CONNECT_SECONDS,
                 enable_auto_pong=False,
                 max_frame_size=self._limits.message_size_max,
                 max_redirects=0,

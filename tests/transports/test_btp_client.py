@@ -8,9 +8,9 @@ import picows
 import pytest
 
 from fastilp.errors import UsageError
-from fastilp.transports import btp_client
 from fastilp.transports.btp import BtpLimits
 from fastilp.transports.btp_client import BtpDialler, parse_btp_url
+from fastilp.transports.dialler import BackOff
 from tests import ilp_bytes
 from tests.ilp_bytes import BTP_ERROR, BTP_MESSAGE, BTP_RESPONSE, btp_frame, btp_ilp
 from tests.transports.harness import (
@@ -131,7 +131,7 @@ async def test_nobody_listens_then_somebody_does() -> None:
 
 
 def test_back_off_doubles_up_to_its_maximum_and_starts_anew() -> None:
-    waits = btp_client.BackOff()
+    waits = BackOff()
     seen = [waits.next(0.0) for _ in range(12)]
     for number, wait in enumerate(seen):
         full = min(0.1 * 2**number, 30.0)
