@@ -4,6 +4,7 @@ transports only.
 It dials while the account has no connection; one that the peer made is as good.
 """
 
+import abc
 import asyncio
 import logging
 import random
@@ -52,7 +53,7 @@ class DialledSession(Protocol):
     def close(self, reason: str) -> None: ...
 
 
-class Dialler(Generic[Port]):
+class Dialler(abc.ABC, Generic[Port]):
     """Subclasses make one attempt in `_connect`; the rest is here."""
 
     def __init__(self, port: Port, url: str) -> None:
@@ -107,7 +108,7 @@ class Dialler(Generic[Port]):
         extra = {"account": account.name if account is not None else None}
         _log.log(level, "dialling %s failed: %s", self._url, reason, extra=extra)
 
+    @abc.abstractmethod
     async def _connect(self) -> DialledSession:
         """One attempt: connected and authenticated, or an exception that says why not. Sets
         `_session` before the first wait."""
-        raise NotImplementedError
