@@ -24,7 +24,7 @@ from fastilp._core.status cimport (
     STATUS_STORE_UNAVAILABLE, STATUS_UNREACHABLE, STATUS_WRONG_NETWORK,
 )
 from fastilp._core.tables cimport (
-    CONTROL_LINK, Way, address_network, prefetch_account, prefetch_egress,
+    CONTROL_LINK, Way, address_network, prefetch_account, prefetch_link,
 )
 
 
@@ -186,7 +186,7 @@ cdef class Admission(Output):
             if row.amount_out == 0:
                 return STATUS_AMOUNT_TOO_SMALL
         if way_out.egress != NULL:
-            prefetch_egress(way_out.egress)
+            prefetch_link(way_out.egress)
         if way_out.egress == NULL or not way_out.egress.local:
             margin_ms = way_out.round_trip_ms
             if row.account_in != ROW_NONE:

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from fastilp._core.arena cimport Arena, arena_room
+from fastilp._core.arena cimport Arena, ArenaPool, pool_room
 from fastilp._core.counter cimport counter_t
 from fastilp._core.books cimport Account
 from fastilp._core.row cimport Batch
@@ -18,10 +18,9 @@ cdef enum:
 
 
 cdef struct LinkState:
+    # in order of use: what a message link needs for each packet comes first
     uint32_t index
     uint32_t account                # ROW_NONE for control
-    uint32_t in_flight              # Prepares sent and unanswered
-    uint32_t mask                   # of the last masked frame
     uint8_t kind
     uint8_t up
     uint8_t local                   # packets end in this process
@@ -29,19 +28,22 @@ cdef struct LinkState:
     uint8_t closed
     uint8_t dirty
     uint8_t relaying                # unrelayed is not zero
+    uint32_t in_flight              # Prepares sent and unanswered
     uint32_t answers                # in egress
-    counter_t unrelayed             # amounts of the Fulfills in egress, until they are taken
     Arena egress
+    counter_t unrelayed             # amounts of the Fulfills in egress, until they are taken
+    uint32_t mask                   # of the last masked frame
 
 
 cdef class Link:
-    cdef LinkState state
     cdef Batch* _batch              # of the switch; NULL once the switch has gone
+    cdef LinkState state
     cdef readonly Account account
     cdef readonly str name
     cdef public object owner
     cdef Connection _connection
 
+    cdef void _emptied(self) noexcept
     cdef void _drop(self) noexcept
     cdef int _check_open(self) except -1
     cdef int _append(self, uint32_t request_id, bytes packet, Account egress) except -1
@@ -63,13 +65,14 @@ cdef class BtpConnection(Connection):
 # Append one packet to a link's egress, framed for its kind. `answer`: not a Prepare. False when
 # memory is exhausted or nobody is there to take an answer.
 cdef inline bint link_send(
-    LinkState* link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
+    LinkState* link, ArenaPool* pool, uint32_t request_id, const uint8_t* packet, size_t size,
+    bint answer,
 ) noexcept nogil:
     cdef uint8_t* room
     cdef uint32_t[2] head
     if link.closed or link.kind != LINK_MESSAGE:
-        return link_send_frame(link, request_id, packet, size, answer)
-    room = arena_room(&link.egress, MESSAGE_HEAD + size)
+        return link_send_frame(link, pool, request_id, packet, size, answer)
+    room = pool_room(pool, &link.egress, MESSAGE_HEAD + size)
     if room == NULL:
         return False
     head[0], head[1] = request_id, <uint32_t>size
@@ -81,5 +84,6 @@ cdef inline bint link_send(
 
 
 cdef bint link_send_frame(
-    LinkState* link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
+    LinkState* link, ArenaPool* pool, uint32_t request_id, const uint8_t* packet, size_t size,
+    bint answer,
 ) noexcept nogil

@@ -13,7 +13,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
-from fastilp._core.arena cimport arena_free, arena_room
+from fastilp._core.arena cimport ArenaPool, arena_free, pool_give_back, pool_room
 from fastilp._core.books cimport Account
 from fastilp._core.codec_batch cimport BATCH_OVERHEAD_MAX, batch_write
 from fastilp._core.codec_btp cimport (
@@ -41,19 +41,20 @@ cdef inline uint32_t _next_mask(uint32_t mask) noexcept nogil:
 
 
 cdef bint link_send_frame(
-    LinkState* link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
+    LinkState* link, ArenaPool* pool, uint32_t request_id, const uint8_t* packet, size_t size,
+    bint answer,
 ) noexcept nogil:
     cdef uint8_t* room
     if link.closed or not link.up:
         return False
     if link.kind == LINK_BATCH:
-        room = arena_room(&link.egress, BATCH_OVERHEAD_MAX + size)
+        room = pool_room(pool, &link.egress, BATCH_OVERHEAD_MAX + size)
         if room == NULL:
             return False
         link.egress.size += batch_write(room, request_id, packet, size)
         link.answers += answer
         return True
-    room = arena_room(&link.egress, btp_frame_size_max(size))
+    room = pool_room(pool, &link.egress, btp_frame_size_max(size))
     if room == NULL:
         return False
     link.mask = _next_mask(link.mask)
@@ -164,7 +165,7 @@ cdef class Link:
                 (head[0], PyBytes_FromStringAndSize(<const char*>at + MESSAGE_HEAD, head[1]))
             )
             at += MESSAGE_HEAD + head[1]
-        self.state.egress.size = self.state.answers = 0
+        self._emptied()
         return packets
 
     def take_bytes(self):
@@ -175,14 +176,21 @@ cdef class Link:
         frames = PyBytes_FromStringAndSize(
             <const char*>self.state.egress.bytes, self.state.egress.size
         )
-        self.state.egress.size = self.state.answers = 0
+        self._emptied()
         return frames
+
+    cdef void _emptied(self) noexcept:
+        self.state.answers = 0
+        if self._batch == NULL:
+            self.state.egress.size = 0
+        else:
+            pool_give_back(&self._batch.egress, &self.state.egress)
 
     cdef void _drop(self) noexcept:
         """What waits will not be taken. Its Fulfills stay unrelayed, for the crash report."""
         if self._batch != NULL:
             self._batch.undeliverable += self.state.answers
-        self.state.egress.size = self.state.answers = 0
+        self._emptied()
         self.state.unrelayed.low = self.state.unrelayed.high = 0
 
     def close(self):

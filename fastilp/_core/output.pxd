@@ -35,7 +35,7 @@ cdef class Output(Tables):
         self, uint32_t link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer
     ) noexcept nogil:
         cdef LinkState* state = self.link_states[link]
-        if not link_send(state, request_id, packet, size, answer):
+        if not link_send(state, &self.batch.egress, request_id, packet, size, answer):
             self._counts[STATUS_UNDELIVERABLE] += answer
             return False
         if not state.dirty:

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from fastilp._core.arena cimport Arena, arena_free, arena_room
+from fastilp._core.arena cimport Arena, ArenaPool, arena_free, arena_room, pool_free
 
 cdef enum:
     ROW_NONE = 0xFFFF_FFFF          # no account, no link, no slot
@@ -48,6 +48,7 @@ cdef struct Batch:
     size_t count
     size_t capacity
     Arena packets
+    ArenaPool egress                # buffers for links that have something to send
     uint64_t undeliverable          # answers that links dropped since the last process()
 
 
@@ -99,3 +100,4 @@ cdef inline void batch_free(Batch* batch) noexcept nogil:
     batch.rows = NULL
     batch.count = batch.capacity = 0
     arena_free(&batch.packets)
+    pool_free(&batch.egress)

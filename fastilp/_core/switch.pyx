@@ -35,7 +35,7 @@ from fastilp._core.status cimport (
     STATUS_PUNTED, STATUS_REJECTED, STATUS_TIMED_OUT, STATUS_UNDELIVERABLE, STATUS_UNMATCHED,
     STATUS_WRONG_FULFILLMENT,
 )
-from fastilp._core.tables cimport CONTROL_LINK, Way, prefetch_account, prefetch_egress
+from fastilp._core.tables cimport CONTROL_LINK, Way, prefetch_account, prefetch_link
 
 from fastilp.errors import UsageError
 
@@ -245,7 +245,7 @@ cdef class Switch(Admission):
         entry = &self._in_flight.entries[slot]
         entry.flags |= IN_FLIGHT_ANSWERED
         row.slot = slot
-        prefetch_egress(self.link_states[entry.link_in])
+        prefetch_link(self.link_states[entry.link_in])
         if entry.account_in != ROW_NONE:
             prefetch_account(self, entry.account_in)
         if self.now_ms >= entry.expires_out_ms:

@@ -67,10 +67,10 @@ cdef class Tables:
 cdef int address_network(const uint8_t* address, size_t size) noexcept nogil
 
 
-cdef inline void prefetch_egress(const LinkState* link) noexcept nogil:
-    """Ask for the place where the next packet of a link will be written."""
-    __builtin_prefetch(link.egress.bytes + link.egress.size)
-    __builtin_prefetch(link.egress.bytes + link.egress.size + 64)
+cdef inline void prefetch_link(const LinkState* link) noexcept nogil:
+    """Ask for what sending on a link will look at."""
+    __builtin_prefetch(link)
+    __builtin_prefetch(<const char*>link + 48)
 
 
 cdef inline void prefetch_account(Tables tables, uint32_t index) noexcept nogil:
