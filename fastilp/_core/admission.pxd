@@ -11,9 +11,15 @@ cdef class Admission(Output):
     cdef int64_t _window_min_ms
     cdef bint _accepts              # the ledger takes new money in this batch
     cdef bint _draining             # nothing new any more
+    cdef bint _immediate            # a Fulfill need not wait for a commit
     # Columns of whatever stage is at work, one entry for each row that takes part.
     cdef size_t _column_capacity
     cdef size_t* _column_rows       # index of the row
+    # Rows of the batch by what they are, in order.
+    cdef uint32_t* _answers
+    cdef size_t _answer_count
+    cdef uint32_t* _prepares
+    cdef size_t _prepare_count
     cdef const uint8_t** _pointers
     cdef const uint8_t** _others
     cdef uint32_t* _sizes

@@ -36,6 +36,8 @@ cdef inline bint _is_peer(const uint8_t* address, uint32_t size) noexcept nogil:
 cdef class Admission(Output):
     def __dealloc__(self):
         free(self._column_rows)
+        free(self._answers)
+        free(self._prepares)
         free(self._pointers)
         free(self._others)
         free(self._sizes)
@@ -47,6 +49,8 @@ cdef class Admission(Output):
         if count <= self._column_capacity:
             return 0
         self._column_rows = <size_t*>_resized(self._column_rows, count * sizeof(size_t))
+        self._answers = <uint32_t*>_resized(self._answers, count * sizeof(uint32_t))
+        self._prepares = <uint32_t*>_resized(self._prepares, count * sizeof(uint32_t))
         self._pointers = <const uint8_t**>_resized(self._pointers, count * sizeof(void*))
         self._others = <const uint8_t**>_resized(self._others, count * sizeof(void*))
         self._sizes = <uint32_t*>_resized(self._sizes, count * sizeof(uint32_t))
@@ -60,8 +64,8 @@ cdef class Admission(Output):
     cdef void stage_admit(self) noexcept nogil:
         cdef size_t i
         cdef Row* row
-        for i in range(self.batch.count):
-            row = &self.batch.rows[i]
+        for i in range(self._prepare_count):
+            row = &self.batch.rows[self._prepares[i]]
             if row.status == STATUS_OK and row.flags & ROW_REINJECTED:
                 if self._draining or not self._accepts:
                     row.status = STATUS_STORE_UNAVAILABLE
@@ -111,8 +115,8 @@ cdef class Admission(Output):
     cdef void stage_route(self) noexcept nogil:
         cdef size_t i, count = 0
         cdef Row* row
-        for i in range(self.batch.count):
-            row = &self.batch.rows[i]
+        for i in range(self._prepare_count):
+            row = &self.batch.rows[self._prepares[i]]
             if row.status == STATUS_OK and not row.flags & ROW_PUNT:
                 row.status = self.route_plain(row)
                 if row.status == STATUS_OK and not row.flags & ROW_EGRESS_GIVEN:
@@ -120,7 +124,7 @@ cdef class Admission(Output):
                         self.batch.packets.bytes + row.offset + row.destination
                     )
                     self._sizes[count] = row.destination_size
-                    self._column_rows[count] = i
+                    self._column_rows[count] = self._prepares[i]
                     count += 1
         self._forwarding.lookup_many(self._pointers, self._sizes, self._targets, count)
         for i in range(count):
@@ -161,8 +165,8 @@ cdef class Admission(Output):
     cdef void stage_convert(self) noexcept nogil:
         cdef size_t i
         cdef Row* row
-        for i in range(self.batch.count):
-            row = &self.batch.rows[i]
+        for i in range(self._prepare_count):
+            row = &self.batch.rows[self._prepares[i]]
             if row.status == STATUS_OK:
                 row.status = self.convert(row)
 
@@ -175,7 +179,8 @@ cdef class Admission(Output):
         if row.flags & ROW_PUNT:
             return STATUS_OK
         way_out = &self.ways[row.account_out]
-        if row.amount:
+        row.amount_out = row.amount
+        if row.amount and self.ways[row.account_in].asset != way_out.asset:
             asset_in = self.ways[row.account_in].asset
             rate = self._rates.convert(asset_in, way_out.asset, row.amount, &row.amount_out)
             if rate == RATE_MISSING:
@@ -192,7 +197,7 @@ cdef class Admission(Output):
             if row.account_in != ROW_NONE:
                 margin_ms += self.ways[row.account_in].round_trip_ms
             row.expires_out_ms = min(row.expires_at_ms - margin_ms, row.expires_out_ms)
-        if row.amount and not self.ledger.immediate():
+        if row.amount and not self._immediate:
             # A Fulfill that comes in time must find time for its commit.
             row.expires_out_ms = min(row.expires_out_ms, row.expires_at_ms - COMMIT_MARGIN_MS)
         if row.expires_out_ms - self.now_ms < self._window_min_ms:

@@ -73,6 +73,9 @@ cdef class InFlightTable:
     cdef inline uint32_t request_id(self, uint32_t slot) noexcept nogil:
         return <uint32_t>(<uint64_t>self.entries[slot].generation << self._slot_bits) | slot
 
+    cdef inline const InFlight* entry_of(self, uint32_t request_id) noexcept nogil:
+        return &self.entries[request_id & (self.capacity - 1)]
+
     # The slot that an answer with this id on this link belongs to, or SLOT_NONE.
     cdef inline uint32_t match(self, uint32_t link_out, uint32_t request_id) noexcept nogil:
         cdef uint32_t slot = request_id & (self.capacity - 1)

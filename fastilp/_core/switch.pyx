@@ -35,7 +35,7 @@ from fastilp._core.status cimport (
     STATUS_PUNTED, STATUS_REJECTED, STATUS_TIMED_OUT, STATUS_UNDELIVERABLE, STATUS_UNMATCHED,
     STATUS_WRONG_FULFILLMENT,
 )
-from fastilp._core.tables cimport CONTROL_LINK, Way, prefetch_account, prefetch_link
+from fastilp._core.tables cimport CONTROL_LINK, Way, prefetch, prefetch_account, prefetch_link
 
 from fastilp.errors import UsageError
 
@@ -84,6 +84,7 @@ cdef class Switch(Admission):
         """Do everything that is due at `now_ms` (Unix time)."""
         self.now_ms = max(self.now_ms, now_ms)
         self._reserve_columns()
+        self._immediate = self.ledger.immediate()
         if self.ledger.store is not None:
             self.ledger.store.declare_awake()
         self._note_acceptance()
@@ -189,6 +190,7 @@ cdef class Switch(Admission):
             row.type = self.batch.packets.bytes[row.offset] if row.size else 0
             if row.type == PACKET_FULFILL or row.type == PACKET_REJECT or row.flags & ROW_ANSWER:
                 row.flags |= ROW_ANSWER
+                prefetch(self._in_flight.entry_of(row.request_id))
                 self.parse_answer(row)
             else:
                 self.parse_prepare(row)
@@ -224,9 +226,11 @@ cdef class Switch(Admission):
     # --- 2 match ----------------------------------------------------------------------------------
 
     cdef void stage_match(self) noexcept nogil:
-        cdef size_t i
+        """Answers find what they answer; from here on each stage has its own rows."""
+        cdef uint32_t i
         cdef Row* row
-        for i in range(self.batch.count):
+        self._answer_count = self._prepare_count = 0
+        for i in range(<uint32_t>self.batch.count):
             row = &self.batch.rows[i]
             if row.flags & ROW_ANSWER:
                 self.match_answer(row)
@@ -235,6 +239,12 @@ cdef class Switch(Admission):
                     self.match_reinjected(row)
                 elif row.amount:
                     row.status = STATUS_INVALID_PACKET
+            if row.flags & ROW_ANSWER:
+                self._answers[self._answer_count] = i
+                self._answer_count += 1
+            else:
+                self._prepares[self._prepare_count] = i
+                self._prepare_count += 1
 
     cdef void match_answer(self, Row* row) noexcept nogil:
         cdef uint32_t slot = self._in_flight.match(row.link_in, row.request_id)
@@ -287,12 +297,12 @@ cdef class Switch(Admission):
     cdef void stage_condition(self) noexcept nogil:
         cdef size_t i, count = 0
         cdef Row* row
-        for i in range(self.batch.count):
-            row = &self.batch.rows[i]
-            if row.flags & ROW_ANSWER and row.status == STATUS_OK:
+        for i in range(self._answer_count):
+            row = &self.batch.rows[self._answers[i]]
+            if row.status == STATUS_OK:
                 self._pointers[count] = self.batch.packets.bytes + row.offset + row.content
                 self._others[count] = self._in_flight.entries[row.slot].condition
-                self._column_rows[count] = i
+                self._column_rows[count] = self._answers[i]
                 count += 1
         if count:
             condition_check(self._pointers, self._others, self._matches, count)
@@ -306,12 +316,11 @@ cdef class Switch(Admission):
     cdef void stage_apply_answers(self) noexcept nogil:
         cdef size_t i
         cdef Row* row
-        for i in range(self.batch.count):
-            row = &self.batch.rows[i]
-            if row.flags & ROW_ANSWER:
-                self._counts[row.status] += 1
-                if row.status != STATUS_UNMATCHED:
-                    self.apply_answer(row)
+        for i in range(self._answer_count):
+            row = &self.batch.rows[self._answers[i]]
+            self._counts[row.status] += 1
+            if row.status != STATUS_UNMATCHED:
+                self.apply_answer(row)
 
     cdef void apply_answer(self, Row* row) noexcept nogil:
         cdef InFlight* entry = &self._in_flight.entries[row.slot]
@@ -337,7 +346,7 @@ cdef class Switch(Admission):
             entry.prepaid_share,
         )
         self.release_entry(row.slot)
-        if entry.amount_in and not self.ledger.immediate():
+        if entry.amount_in and not self._immediate:
             waiting.ticket = self.ledger.next_ticket()
             waiting.leave_by_ms = entry.expires_in_ms - FULFILL_RELEASE_MARGIN_MS
             waiting.amount = entry.amount_in
@@ -390,10 +399,8 @@ cdef class Switch(Admission):
     cdef void stage_apply_prepares(self) noexcept nogil:
         cdef size_t i
         cdef Row* row
-        for i in range(self.batch.count):
-            row = &self.batch.rows[i]
-            if row.flags & ROW_ANSWER:
-                continue
+        for i in range(self._prepare_count):
+            row = &self.batch.rows[self._prepares[i]]
             if row.status == STATUS_OK:
                 row.status = (
                     self.apply_punt(row) if row.flags & ROW_PUNT else self.apply_prepare(row)

@@ -1,6 +1,7 @@
 # What control writes and the pipeline reads: accounts, links, routes, rates.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcmp
 
 from fastilp._core.forwarding cimport ForwardingTable
 from fastilp._core.books cimport Account
@@ -30,7 +31,7 @@ cdef struct Way:
 
 
 cdef extern from *:
-    void __builtin_prefetch(const void* address) noexcept nogil
+    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
 
 
 cdef class Tables:
@@ -64,19 +65,22 @@ cdef class Tables:
 
 
 # 1 live (`g.`), 2 test (`test`, `test1` ...), 0 neither.
-cdef int address_network(const uint8_t* address, size_t size) noexcept nogil
+cdef inline int address_network(const uint8_t* address, size_t size) noexcept nogil:
+    if size >= 2 and address[0] == c"g" and address[1] == c".":
+        return 1
+    return 2 if size >= 4 and memcmp(address, b"test", 4) == 0 else 0
 
 
 cdef inline void prefetch_link(const LinkState* link) noexcept nogil:
     """Ask for what sending on a link will look at."""
-    __builtin_prefetch(link)
-    __builtin_prefetch(<const char*>link + 48)
+    prefetch(link)
+    prefetch(<const char*>link + 48)
 
 
 cdef inline void prefetch_account(Tables tables, uint32_t index) noexcept nogil:
     """Ask for what a stage to come will read of an account: its way and its counters."""
     cdef const char* counters = <const char*>&tables.ledger.accounts[index]
-    __builtin_prefetch(&tables.ways[index])
-    __builtin_prefetch(counters)
-    __builtin_prefetch(counters + 64)
-    __builtin_prefetch(counters + 128)
+    prefetch(&tables.ways[index])
+    prefetch(counters)
+    prefetch(counters + 64)
+    prefetch(counters + 128)

@@ -7,7 +7,7 @@ link, forwarding, rates and policy."""
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memset
+from libc.string cimport memset
 
 from fastilp._core.connection_batch cimport BatchConnection
 from fastilp._core.forwarding cimport ForwardingTable
@@ -58,12 +58,6 @@ def _checked(name, settings):
                 f"account {name}: {key} must be from {smallest} to {largest}, not {value!r}"
             )
     return settings
-
-
-cdef int address_network(const uint8_t* address, size_t size) noexcept nogil:
-    if size >= 2 and address[0] == c"g" and address[1] == c".":
-        return 1
-    return 2 if size >= 4 and memcmp(address, b"test", 4) == 0 else 0
 
 
 # Links point into the batch until __dealloc__ tells them: the collector must not clear the list
