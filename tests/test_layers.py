@@ -28,7 +28,7 @@ BELOW: dict[str, set[str]] = {
     "policy": {"store", "forwarding", "rates", "condition", "counter"},
     "store": {"directory", "store_state", "status"},
     "store_state": {"lmdb"},
-    "forwarding": {"row", "address", "status"},
+    "forwarding": {"prefix_log", "row", "address", "status"},
     "rates": {"counter", "status"},
     "condition": {"status"},
     "codec_batch": {"packet"},
@@ -47,6 +47,7 @@ BELOW: dict[str, set[str]] = {
     "directory": set(),
     "account_record": set(),
     "limits": set(),
+    "prefix_log": set(),
 }
 
 CIMPORT = re.compile(

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -122,7 +123,24 @@ static inline uint64_t address_dots(const uint8_t *at, size_t size)
     return dots | address_bits(address_equal(address_load(at + size - 16), '.')) << (size - 16);
 }
 
+/* Most prefixes have 16 to 64 characters: too few to be worth a call. */
+static inline int address_same(const uint8_t *a, const uint8_t *b, size_t size)
+{
+    __m128i same;
+    if (size < 16)
+        return memcmp(a, b, size) == 0;
+    same = _mm_cmpeq_epi8(address_load(a + size - 16), address_load(b + size - 16));
+    for (size_t i = 0; i < size - 16; i += 16)
+        same = _mm_and_si128(same, _mm_cmpeq_epi8(address_load(a + i), address_load(b + i)));
+    return address_bits(same) == 0xFFFF;
+}
+
 #else
+
+static inline int address_same(const uint8_t *a, const uint8_t *b, size_t size)
+{
+    return memcmp(a, b, size) == 0;
+}
 
 static inline address_marks_t address_marks(const uint8_t *at, size_t size)
 {

@@ -1,4 +1,5 @@
-/* The only place with 128-bit arithmetic: counters of money, exact ratios, token buckets.
+/* The only place with 128-bit arithmetic: counters of money, exact ratios, token buckets, and the
+ * product that a hash folds.
  *
  * Cython truncates `unsigned __int128` silently in inferred variables and in max(), so nothing
  * outside this file sees one: others hold two halves and call functions. Signed values (balances
@@ -15,6 +16,13 @@ _Static_assert(sizeof(counter_t) == 16, "as wide as the arithmetic");
 
 typedef unsigned __int128 fastilp_u128;
 typedef __int128 fastilp_i128;
+
+/* Both halves of the product, one over the other. */
+static inline uint64_t product_folded(uint64_t a, uint64_t b)
+{
+    fastilp_u128 product = (fastilp_u128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
 
 static inline fastilp_u128 counter_value(const counter_t *c)
 {

@@ -1,73 +1,117 @@
 """The forwarding table: which account is next for a destination.
 
 A prefix matches whole segments only (`g.a` does not match `g.ab`, RFC 15). Prefixes live in one
-open-addressing hash table; a lookup hashes the destination once, keeps the hash at each segment
-boundary, and asks for the deepest boundary first, at the depths where prefixes exist. Measured:
-about 60 ns at 100,000 routes. May import arena and limits."""
+open-addressing hash table; a lookup finds the dots of the destination and asks for the deepest
+prefix first, at the depths where prefixes exist. The table grows, shrinks and forgets deleted
+prefixes a few steps at a time: no insert or delete waits for all of it. May import limits and
+prefix_log."""
 
 cimport cython
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 
-from fastilp._core.arena cimport Arena, arena_append, arena_free
-from fastilp._core.limits cimport PREFIX_SEGMENTS_MAX
+from fastilp._core.limits cimport ADDRESS_SIZE_MAX, PREFIX_SEGMENTS_MAX
+from fastilp._core.prefix_log cimport (
+    LOG_HEAD_SIZE, PAGES_HUGE_SIZE, log_append, log_at, log_delete, log_drop_oldest, log_free,
+    log_is_dirty, log_oldest_record, pages_forget, pages_free, pages_get, pages_settle,
+)
 
 cdef extern from "hash.h" nogil:
-    uint64_t hash_word(uint64_t hash, uint64_t word)
-    uint64_t hash_load(const uint8_t* bytes, size_t size)
+    ctypedef struct hash_path_t:
+        pass
+    void hash_start(hash_path_t* path)
+    uint64_t hash_prefix(hash_path_t* path, const uint8_t* at, size_t size)
+
+cdef extern from "address_scan.h" nogil:
+    enum:
+        ADDRESS_BLOCK_SIZE
+    uint64_t address_dots(const uint8_t* at, size_t size)
+    bint address_same(const uint8_t* a, const uint8_t* b, size_t size)
 
 cdef extern from *:
     void __builtin_prefetch(const void* address) noexcept nogil
+    int __builtin_ctzll(uint64_t bits) noexcept nogil
 
 cdef enum:
     CAPACITY_MIN = 64
     # Addresses whose memory is asked for at a time: a core has no more misses outstanding.
     LOOKUP_GROUP = 16
+    # Slots that one insert or delete moves while the table changes its size, and a few more to the
+    # end of a run. Less than one would do for the move to end before the next one is due.
+    MOVES_PER_CHANGE = 32
+    # Bytes of deleted prefixes and of live ones that it looks at while the log is cleaned.
+    CLEANS_PER_CHANGE = 2_048
+    KEY_SIZE_MASK = 0xFFFF
 
 
-cdef inline uint64_t _hash_segment(
-    uint64_t hash, const uint8_t* segment, size_t size
+cdef inline bint _open_slots(Slots* slots, size_t capacity) noexcept nogil:
+    slots.at = <Forward*>pages_get(capacity * sizeof(Forward))
+    slots.mask = capacity - 1
+    slots.shift = 64 - __builtin_ctzll(capacity)
+    return slots.at != NULL
+
+
+cdef inline void _close_slots(Slots* slots) noexcept nogil:
+    pages_free(slots.at, (slots.mask + 1) * sizeof(Forward))
+    slots.at = NULL
+
+
+cdef inline Forward* _empty_slot(Slots* slots, uint64_t key) noexcept nogil:
+    cdef size_t i = key >> slots.shift
+    while slots.at[i].key:
+        i = (i + 1) & slots.mask
+    return &slots.at[i]
+
+
+cdef inline uint64_t _key_of(
+    hash_path_t* hashes, const uint8_t* prefix, size_t size
 ) noexcept nogil:
-    while size > 8:
-        hash = hash_word(hash, hash_load(segment, 8))
-        segment += 8
-        size -= 8
-    # The size of the rest keeps "ab" + "c" apart from "a" + "bc" and ends the segment.
-    return hash_word(hash ^ size, hash_load(segment, size))
+    return (hash_prefix(hashes, prefix, size) & ~<uint64_t>KEY_SIZE_MASK) | size
 
 
-cdef int _boundaries(const uint8_t* address, size_t size, Boundaries* found) noexcept nogil:
-    """Hash of each run of whole segments. 0, or -1 when there are more than PREFIX_SEGMENTS_MAX of
-    them (the first ones are kept)."""
-    cdef size_t start = 0, end = 0
-    cdef uint64_t hash = 0
-    found.count = 0
-    while True:
-        while end < size and address[end] != c".":
-            end += 1
-        if found.count == PREFIX_SEGMENTS_MAX:
-            return -1
-        hash = _hash_segment(hash, address + start, end - start)
-        found.sizes[found.count] = <uint32_t>end
-        found.hashes[found.count] = hash
-        found.count += 1
-        if end == size:
-            return 0
-        end += 1
-        start = end
+cdef inline uint64_t _dots_of(const uint8_t* address, size_t size, size_t start) noexcept nogil:
+    """Of the block from `start` on. A dot at the very start has nothing before it."""
+    cdef size_t left = min(size - start, <size_t>ADDRESS_BLOCK_SIZE)
+    cdef uint64_t dots = address_dots(address + start, left)
+    return dots if start else dots & ~<uint64_t>1
+
+
+cdef uint32_t _depth_of(const uint8_t* prefix, size_t size) noexcept nogil:
+    """Number of segments."""
+    cdef uint64_t dots
+    cdef uint32_t depth = 1
+    cdef size_t start = 0
+    while start < size:
+        dots = _dots_of(prefix, size, start)
+        while dots:
+            depth += 1
+            dots &= dots - 1
+        start += ADDRESS_BLOCK_SIZE
+    return depth
+
+
+cdef struct Path:
+    # of an address on its way through the table
+    uint32_t depth              # segments of the prefix that is looked for
+    uint16_t[PREFIX_SEGMENTS_MAX] ends
+    hash_path_t hashes
+
+
+cdef inline uint64_t _path_key(Path* path, const uint8_t* address) noexcept nogil:
+    return _key_of(&path.hashes, address, path.ends[path.depth - 1])
 
 
 @cython.final
 cdef class ForwardingTable:
     def __cinit__(self):
         self._default_target = FORWARDING_NONE
-        if self._grow(CAPACITY_MIN) < 0:
+        if not _open_slots(&self._slots, CAPACITY_MIN):
             raise MemoryError()
 
     def __dealloc__(self):
-        free(self._slots)
-        arena_free(&self._prefixes)
+        _close_slots(&self._slots)
+        _close_slots(&self._next)
+        log_free(&self._log)
 
     def __len__(self):
         return self._count + (self._default_target != FORWARDING_NONE)
@@ -110,202 +154,326 @@ cdef class ForwardingTable:
                 total += targets[i]
         return total
 
+    @property
+    def memory_size(self):
+        """Bytes of slots and prefixes."""
+        slots = self._slots.mask + 1
+        if self._next.at != NULL:
+            slots += self._next.mask + 1
+        return slots * sizeof(Forward) + self._log.chunk_count * PAGES_HUGE_SIZE
+
     def items(self):
         """Every (prefix, target), in no order."""
-        cdef size_t i
         found = []
         if self._default_target != FORWARDING_NONE:
             found.append((b"", self._default_target))
-        for i in range(self._capacity):
-            if self._slots[i].size:
-                start = self._prefixes.bytes + self._slots[i].offset
-                found.append((start[:self._slots[i].size], self._slots[i].target))
+        for slots in (0, 1):
+            self._add_items(found, slots)
         return found
 
+    def _add_items(self, found, which):
+        cdef Slots* slots = &self._next if which else &self._slots
+        cdef size_t i
+        if slots.at == NULL:
+            return
+        for i in range(slots.mask + 1):
+            if slots.at[i].key:
+                prefix = log_at(&self._log, slots.at[i].offset)
+                found.append((prefix[:slots.at[i].key & KEY_SIZE_MASK], slots.at[i].target))
+
+    # --- lookups ----------------------------------------------------------------------------------
+
     cdef uint32_t lookup(self, const uint8_t* address, size_t size) noexcept nogil:
-        cdef Boundaries found
-        _boundaries(address, size, &found)
-        return self._longest(address, &found, self._deepest(&found))
+        cdef Path path
+        cdef Forward* slot
+        _enter(self, &path, address, size)
+        while path.depth:
+            slot = self._find(_path_key(&path, address), address)
+            if slot.key:
+                return slot.target
+            path.depth = self._depth_used[path.depth - 1]
+        return self._default_target
 
     cdef void lookup_many(
         self, const uint8_t** addresses, const uint32_t* sizes, uint32_t* targets, size_t count
     ) noexcept nogil:
         cdef size_t start = 0
         while start < count:
-            self._lookup_group(
-                addresses + start, sizes + start, targets + start,
+            _lookup_group(
+                self, addresses + start, sizes + start, targets + start,
                 min(count - start, <size_t>LOOKUP_GROUP),
             )
             start += LOOKUP_GROUP
 
-    cdef void _lookup_group(
-        self, const uint8_t** addresses, const uint32_t* sizes, uint32_t* targets, size_t count
-    ) noexcept nogil:
-        """Three passes, each asks for the memory that the next one reads: slots, then prefixes."""
-        cdef Boundaries[LOOKUP_GROUP] found
-        cdef uint32_t[LOOKUP_GROUP] depths
-        cdef (Forward*)[LOOKUP_GROUP] candidates
-        cdef Forward* slot
-        cdef size_t i
-        for i in range(count):
-            _boundaries(addresses[i], sizes[i], &found[i])
-            depths[i] = self._deepest(&found[i])
-            if depths[i]:
-                slot = &self._slots[found[i].hashes[depths[i] - 1] & (self._capacity - 1)]
-                __builtin_prefetch(slot)
-        for i in range(count):
-            if depths[i]:
-                slot = self._candidate(
-                    found[i].hashes[depths[i] - 1], found[i].sizes[depths[i] - 1]
-                )
-                candidates[i] = slot
-                __builtin_prefetch(self._prefixes.bytes + slot.offset)
-        for i in range(count):
-            if depths[i] and candidates[i].size and memcmp(
-                self._prefixes.bytes + candidates[i].offset, addresses[i], candidates[i].size
-            ) == 0:
-                targets[i] = candidates[i].target
-            else:
-                targets[i] = self._longest(addresses[i], &found[i], depths[i])
+    cdef Slots* _slots_of(self, uint64_t key) noexcept nogil:
+        """Where a prefix is, or would be."""
+        cdef size_t distance = ((key >> self._slots.shift) - self._start) & self._slots.mask
+        return &self._next if distance < self._moved else &self._slots
 
-    cdef uint32_t _deepest(self, const Boundaries* found) noexcept nogil:
-        """The greatest depth of the address at which any prefix exists, 0 = none."""
-        cdef uint32_t depth = found.count
-        while depth and self._depth_counts[depth] == 0:
-            depth -= 1
-        return depth
+    cdef Forward* _find(self, uint64_t key, const uint8_t* prefix) noexcept nogil:
+        """The slot that holds the prefix, or the empty one where it would go."""
+        cdef Slots* slots = self._slots_of(key)
+        cdef size_t i = key >> slots.shift
+        while slots.at[i].key:
+            if slots.at[i].key == key and address_same(
+                log_at(&self._log, slots.at[i].offset), prefix, key & KEY_SIZE_MASK
+            ):
+                break
+            i = (i + 1) & slots.mask
+        return &slots.at[i]
 
-    cdef uint32_t _longest(
-        self, const uint8_t* address, const Boundaries* found, uint32_t depth
-    ) noexcept nogil:
-        cdef Forward* slot
-        while depth:
-            if self._depth_counts[depth]:
-                slot = self._find(found.hashes[depth - 1], address, found.sizes[depth - 1])
-                if slot.size:
-                    return slot.target
-            depth -= 1
-        return self._default_target
+    # --- changes ----------------------------------------------------------------------------------
 
     cdef int insert(self, const uint8_t* prefix, size_t size, uint32_t target) noexcept nogil:
-        cdef Boundaries found
         cdef Forward* slot
+        cdef uint64_t key
+        cdef hash_path_t hashes
+        cdef uint32_t depth
         if size == 0:
             self._default_target = target
             return 0
-        if _boundaries(prefix, size, &found) < 0:
+        depth = _depth_of(prefix, size)
+        if depth > PREFIX_SEGMENTS_MAX or size > ADDRESS_SIZE_MAX:
             return -2
-        if self._count * 2 >= self._capacity and self._grow(self._capacity * 2) < 0:
+        self._keep_house()
+        if not self._has_room():
             return -1
-        slot = self._find(found.hashes[found.count - 1], prefix, size)
-        if slot.size == 0:
-            slot.offset = self._prefixes.size
-            if arena_append(&self._prefixes, prefix, size) < 0:
+        hash_start(&hashes)
+        key = _key_of(&hashes, prefix, size)
+        slot = self._find(key, prefix)
+        if slot.key == 0:
+            if log_append(&self._log, prefix, <uint16_t>size, &slot.offset) < 0:
                 return -1
-            slot.size = <uint32_t>size
-            slot.hash = found.hashes[found.count - 1]
+            slot.key = key
             self._count += 1
-            self._depth_counts[found.count] += 1
+            self._count_depth(depth, 1)
         slot.target = target
         return 0
 
     cdef int delete(self, const uint8_t* prefix, size_t size) noexcept nogil:
-        cdef Boundaries found
+        cdef Slots* slots
         cdef Forward* slot
+        cdef uint64_t key
+        cdef hash_path_t hashes
         if size == 0:
             if self._default_target == FORWARDING_NONE:
                 return -1
             self._default_target = FORWARDING_NONE
             return 0
-        if _boundaries(prefix, size, &found) < 0:
+        if size > ADDRESS_SIZE_MAX:
             return -1
-        slot = self._find(found.hashes[found.count - 1], prefix, size)
-        if slot.size == 0:
+        self._keep_house()
+        hash_start(&hashes)
+        key = _key_of(&hashes, prefix, size)
+        slot = self._find(key, prefix)
+        if slot.key == 0:
             return -1
-        self._dead_size += slot.size
+        log_delete(&self._log, <uint32_t>size)
         self._count -= 1
-        self._depth_counts[found.count] -= 1
-        self._close_gap(slot - self._slots)
-        if self._dead_size > 65_536 and self._dead_size * 2 > self._prefixes.size:
-            self._compact()
+        self._count_depth(_depth_of(prefix, size), -1)
+        slots = self._slots_of(key)
+        self._close_gap(slots, slot - slots.at)
         return 0
 
-    cdef Forward* _candidate(self, uint64_t hash, size_t size) noexcept nogil:
-        """The first slot that could hold the prefix, or an empty one: does not look at bytes."""
-        cdef size_t mask = self._capacity - 1
-        cdef size_t i = hash & mask
-        while self._slots[i].size and (self._slots[i].hash != hash or self._slots[i].size != size):
-            i = (i + 1) & mask
-        return &self._slots[i]
+    cdef void _count_depth(self, uint32_t depth, int change) noexcept nogil:
+        cdef uint32_t i
+        self._depth_counts[depth] += change
+        if self._depth_counts[depth] > 1:
+            return
+        for i in range(1, PREFIX_SEGMENTS_MAX + 1):
+            self._depth_used[i] = (
+                <uint8_t>i if self._depth_counts[i] else self._depth_used[i - 1]
+            )
 
-    cdef Forward* _find(self, uint64_t hash, const uint8_t* prefix, size_t size) noexcept nogil:
-        """The slot that holds the prefix, or the empty one where it would go."""
-        cdef size_t mask = self._capacity - 1
-        cdef size_t i = hash & mask
-        cdef Forward* slot
-        while True:
-            slot = &self._slots[i]
-            if slot.size == 0:
-                return slot
-            if slot.hash == hash and slot.size == size and (
-                memcmp(self._prefixes.bytes + slot.offset, prefix, size) == 0
-            ):
-                return slot
-            i = (i + 1) & mask
-
-    cdef int _grow(self, size_t capacity) noexcept nogil:
-        cdef Forward* old = self._slots
-        cdef size_t old_capacity = self._capacity, i, j
-        cdef Forward* slots = <Forward*>calloc(capacity, sizeof(Forward))
-        if slots == NULL:
-            return -1
-        for i in range(old_capacity):
-            if old[i].size:
-                j = old[i].hash & (capacity - 1)
-                while slots[j].size:
-                    j = (j + 1) & (capacity - 1)
-                slots[j] = old[i]
-        self._slots = slots
-        self._capacity = capacity
-        free(old)
-        return 0
-
-    cdef int _compact(self) noexcept nogil:
-        """Rewrite the prefixes without the deleted ones."""
-        cdef Arena kept
-        cdef size_t i, offset
-        kept.bytes = NULL
-        kept.size = kept.capacity = 0
-        for i in range(self._capacity):
-            if self._slots[i].size:
-                offset = kept.size
-                if arena_append(
-                    &kept, self._prefixes.bytes + self._slots[i].offset, self._slots[i].size
-                ) < 0:
-                    arena_free(&kept)
-                    return -1
-        # Offsets change only once nothing can fail any more.
-        offset = 0
-        for i in range(self._capacity):
-            if self._slots[i].size:
-                self._slots[i].offset = offset
-                offset += self._slots[i].size
-        arena_free(&self._prefixes)
-        memcpy(&self._prefixes, &kept, sizeof(Arena))
-        self._dead_size = 0
-        return 0
-
-    cdef void _close_gap(self, size_t gap) noexcept nogil:
-        """Move later entries of the probe run back, so that lookups never need tombstones."""
-        cdef size_t mask = self._capacity - 1
+    cdef void _close_gap(self, Slots* slots, size_t gap) noexcept nogil:
+        """Move later entries of the run back, so that lookups never need tombstones."""
         cdef size_t i = gap, home
         while True:
-            i = (i + 1) & mask
-            if self._slots[i].size == 0:
+            i = (i + 1) & slots.mask
+            if slots.at[i].key == 0:
                 break
-            home = self._slots[i].hash & mask
+            home = slots.at[i].key >> slots.shift
             # An entry may fill the gap if its home is not in (gap, i], cyclically.
-            if ((i - home) & mask) >= ((i - gap) & mask):
-                self._slots[gap] = self._slots[i]
+            if ((i - home) & slots.mask) >= ((i - gap) & slots.mask):
+                slots.at[gap] = slots.at[i]
                 gap = i
-        self._slots[gap].size = 0
+        memset(&slots.at[gap], 0, sizeof(Forward))
+
+    # --- housekeeping -----------------------------------------------------------------------------
+
+    cdef void _keep_house(self) noexcept nogil:
+        """A bounded part of what is due: each insert and delete does its share."""
+        cdef size_t capacity = self._slots.mask + 1
+        if self._next.at == NULL:
+            # From 5/8 full on runs become long. Half as many slots are then a quarter full.
+            if self._count * 8 >= capacity * 5:
+                self._begin_resizing(capacity * 2)
+            elif self._count * 8 < capacity and capacity > CAPACITY_MIN:
+                self._begin_resizing(capacity // 2)
+        if self._next.at != NULL:
+            self._move_some()
+        if log_is_dirty(&self._log):
+            self._clean_some()
+
+    cdef bint _has_room(self) noexcept nogil:
+        """Without memory to grow the table fills up; one slot must stay empty to end every run."""
+        return self._next.at != NULL or self._count < self._slots.mask
+
+    cdef void _begin_resizing(self, size_t capacity) noexcept nogil:
+        """Nothing happens when memory is exhausted: the next change tries again."""
+        if not _open_slots(&self._next, capacity):
+            return
+        # Runs are moved whole, so moving starts behind the end of one.
+        self._start = 0
+        while self._slots.at[self._start].key:
+            self._start += 1
+        self._moved = 0
+
+    cdef void _move_some(self) noexcept nogil:
+        """Move slots in order, up to the end of a run: what has its home behind it has its place
+        there too."""
+        cdef size_t last = self._moved + MOVES_PER_CHANGE
+        cdef Forward* slot
+        cdef bint occupied = True
+        while occupied or self._moved < last:
+            slot = &self._slots.at[(self._start + self._moved) & self._slots.mask]
+            occupied = slot.key != 0
+            if occupied:
+                _empty_slot(&self._next, slot.key)[0] = slot[0]
+                memset(slot, 0, sizeof(Forward))
+            self._moved += 1
+            self.steps += 1
+            self._forget_moved()
+            # A run may go on at the start.
+            if self._moved > self._slots.mask and not occupied:
+                self._end_resizing()
+                return
+
+    cdef void _forget_moved(self) noexcept nogil:
+        """Give pages back as they become empty, for all at once would take long. Not the first
+        one: a run may come round to it."""
+        cdef size_t page_slots = PAGES_HUGE_SIZE // sizeof(Forward)
+        cdef size_t place = self._start + self._moved
+        if place & (page_slots - 1) == 0 and page_slots < place <= self._slots.mask:
+            pages_forget(self._slots.at + place - page_slots)
+
+    cdef void _end_resizing(self) noexcept nogil:
+        _close_slots(&self._slots)
+        pages_settle(self._next.at, (self._next.mask + 1) * sizeof(Forward))
+        self._slots = self._next
+        self._next.at = NULL
+        self._moved = 0
+
+    cdef void _clean_some(self) noexcept nogil:
+        """Copy what is alive out of the oldest chunk of the log, and drop it at its end."""
+        cdef uint32_t size, offset, done = 0
+        cdef uint8_t* prefix
+        cdef Forward* slot
+        cdef hash_path_t hashes
+        while done < CLEANS_PER_CHANGE:
+            self.steps += 1
+            size = log_oldest_record(&self._log, &offset)
+            if size == 0:
+                log_drop_oldest(&self._log)
+                return
+            prefix = log_at(&self._log, offset)
+            hash_start(&hashes)
+            slot = self._find(_key_of(&hashes, prefix, size), prefix)
+            if slot.key and slot.offset == offset:
+                if log_append(&self._log, prefix, <uint16_t>size, &slot.offset) < 0:
+                    return
+                log_delete(&self._log, size)
+            self._log.cleaned += LOG_HEAD_SIZE + size
+            done += LOG_HEAD_SIZE + size
+
+
+# --- lookups of a group ---------------------------------------------------------------------------
+
+cdef inline void _enter(
+    ForwardingTable table, Path* path, const uint8_t* address, size_t size
+) noexcept nogil:
+    """Find the ends of the address' segments, as many as any prefix has."""
+    cdef uint32_t most = table._depth_used[PREFIX_SEGMENTS_MAX], count = 0
+    cdef uint64_t dots
+    cdef size_t start = 0
+    hash_start(&path.hashes)
+    size = min(size, <size_t>ADDRESS_SIZE_MAX)
+    while start < size and count < most:
+        dots = _dots_of(address, size, start)
+        while dots and count < most:
+            path.ends[count] = <uint16_t>(start + __builtin_ctzll(dots))
+            count += 1
+            dots &= dots - 1
+        start += ADDRESS_BLOCK_SIZE
+    if count < most and size:
+        path.ends[count] = <uint16_t>size
+        count += 1
+    path.depth = table._depth_used[count]
+
+
+cdef inline Forward* _candidate(Slots* slots, uint64_t key) noexcept nogil:
+    """The first slot that could hold the prefix, or an empty one: does not look at bytes."""
+    cdef size_t i = key >> slots.shift
+    while slots.at[i].key and slots.at[i].key != key:
+        i = (i + 1) & slots.mask
+    return &slots.at[i]
+
+
+cdef size_t _lookup_round(
+    ForwardingTable table, const uint8_t** addresses, uint32_t* targets, Path* paths,
+    uint8_t* open_indexes, size_t open_count,
+) noexcept nogil:
+    """One depth of each address that has no target yet, in three passes: each asks for the memory
+    that the next one reads, slots, then prefixes. How many are still open."""
+    cdef uint64_t[LOOKUP_GROUP] keys
+    cdef (Forward*)[LOOKUP_GROUP] candidates
+    cdef Slots* slots
+    cdef Forward* slot
+    cdef const uint8_t* prefix
+    cdef Path* path
+    cdef size_t left = 0, i, n
+    for n in range(open_count):
+        i = open_indexes[n]
+        keys[n] = _path_key(&paths[i], addresses[i])
+        slots = table._slots_of(keys[n])
+        __builtin_prefetch(&slots.at[keys[n] >> slots.shift])
+    for n in range(open_count):
+        slot = _candidate(table._slots_of(keys[n]), keys[n])
+        candidates[n] = slot
+        if slot.key:
+            __builtin_prefetch(log_at(&table._log, slot.offset))
+    for n in range(open_count):
+        i = open_indexes[n]
+        slot = candidates[n]
+        if slot.key:
+            prefix = log_at(&table._log, slot.offset)
+            if not address_same(prefix, addresses[i], slot.key & KEY_SIZE_MASK):
+                slot = table._find(keys[n], addresses[i])
+        if slot.key:
+            targets[i] = slot.target
+            continue
+        path = &paths[i]
+        path.depth = table._depth_used[path.depth - 1]
+        if path.depth:
+            open_indexes[left] = <uint8_t>i
+            left += 1
+    return left
+
+
+cdef void _lookup_group(
+    ForwardingTable table, const uint8_t** addresses, const uint32_t* sizes, uint32_t* targets,
+    size_t count,
+) noexcept nogil:
+    cdef Path[LOOKUP_GROUP] paths
+    cdef uint8_t[LOOKUP_GROUP] open_indexes
+    cdef size_t open_count = 0, i
+    for i in range(count):
+        _enter(table, &paths[i], addresses[i], sizes[i])
+        targets[i] = table._default_target
+        if paths[i].depth:
+            open_indexes[open_count] = <uint8_t>i
+            open_count += 1
+    while open_count:
+        open_count = _lookup_round(
+            table, addresses, targets, paths, open_indexes, open_count
+        )

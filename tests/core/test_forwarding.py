@@ -1,6 +1,8 @@
 """The forwarding table: longest prefix on whole segments, against a dictionary."""
 
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -136,6 +138,120 @@ def test_hundred_thousand_routes() -> None:
         del routes[prefix]
     assert dict(table.items()) == routes
     assert [table.find(probe) for probe in probes] == [longest(routes, probe) for probe in probes]
+
+
+# --- while the table changes its size -----------------------------------------------------------
+
+DIGITS = [b"a", b"ab", b"abcdefgh", b"abcdefghi", b"-", b"x" * 15, b"y" * 70]
+
+
+def nested(number: int) -> bytes:
+    """A prefix for each number, its digits the segments: many are prefixes of others."""
+    segments = [b"g"]
+    while number:
+        number, digit = divmod(number, len(DIGITS))
+        segments.append(DIGITS[digit])
+    return b".".join(segments)
+
+
+CHANGES = st.tuples(
+    st.sampled_from(["set", "set", "remove"]), st.integers(0, 1_000), st.integers(1, 300)
+)
+
+
+@given(st.lists(CHANGES, max_size=12), st.lists(st.integers(0, 5_000), max_size=10))
+def test_model(changes: list[tuple[str, int, int]], wanted: list[int]) -> None:
+    """Hundreds of changes at a time, so that the table grows and shrinks, looked at in between."""
+    table, routes = ForwardingTable(), dict[bytes, int]()
+    probes = [nested(number) + b".z" for number in wanted]
+    for kind, start, count in changes:
+        for number in range(start, start + count):
+            if kind == "set":
+                table.set(nested(number), number)
+                routes[nested(number)] = number
+            elif nested(number) in routes:
+                table.remove(nested(number))
+                del routes[nested(number)]
+            if number % 32 == 0:
+                found = [table.find(probe) for probe in probes]
+                assert found == [longest(routes, probe) for probe in probes]
+        assert len(table) == len(routes)
+    assert dict(table.items()) == routes
+    assert [table.find(prefix) for prefix in routes] == list(routes.values())
+
+
+def test_every_size() -> None:
+    """After each change every route that should be there is, and no other."""
+    prefixes = [b"g.node%d" % number for number in range(400)]
+    table = ForwardingTable()
+    for count, prefix in enumerate(prefixes, 1):
+        table.set(prefix, count)
+        assert table.find_all(prefixes[:count]) == count * (count + 1) // 2
+        assert len(table.items()) == count
+    for count, prefix in enumerate(prefixes, 1):
+        table.remove(prefix)
+        assert table.find(prefix) is None
+        assert table.find_all(prefixes[count:]) == sum(range(count + 1, 401))
+
+
+def test_a_column_finds_what_single_lookups_find() -> None:
+    """Routes at every depth, addresses that have one at any of theirs, or none."""
+    dice = random.Random(7)
+    table = table_of({nested(dice.randrange(10**9)): number for number in range(5_000)} | {b"": 3})
+    probes = [nested(dice.randrange(10**9)) + b".end" for _ in range(5_000)] + [b"test.x", b"g"]
+    assert table.find_all(probes) == sum(table.find(probe) or 0 for probe in probes)
+
+
+def test_no_change_does_more_than_its_share() -> None:
+    """Growing and shrinking, and forgetting prefixes: the work of one call does not depend on how
+    large the table is."""
+    table, most, before = ForwardingTable(), 0, 0
+    prefixes = [b"g.network.region.node%d" % number for number in range(100_000)]
+    for change in (lambda prefix: table.set(prefix, 1), table.remove):
+        for prefix in prefixes:
+            change(prefix)
+            most = max(most, table.steps - before)
+            before = table.steps
+    assert len(table) == 0
+    assert 32 <= most <= 1_000
+    assert table.steps > 300_000
+
+
+def test_memory_of_many_changes() -> None:
+    """Routes that are replaced again and again: what was deleted is forgotten."""
+    table = ForwardingTable()
+    for number in range(400_000):
+        table.set(b"g.%0100d" % number, number)
+        if number >= 10_000:
+            table.remove(b"g.%0100d" % (number - 10_000))
+    assert len(table) == 10_000
+    assert sorted(target for _, target in table.items()) == list(range(390_000, 400_000))
+    assert table.memory_size < 12 * 2**20
+
+
+def test_memory_comes_back() -> None:
+    table = ForwardingTable()
+    for number in range(200_000):
+        table.set(b"g.node%d" % number, number)
+    large = table.memory_size
+    for number in range(200_000):
+        table.remove(b"g.node%d" % number)
+    assert large > 10 * 2**20 > 5 * 2**20 > table.memory_size
+
+
+def test_nobody_can_prepare_collisions() -> None:
+    """Places follow from a key that each process draws."""
+    program = (
+        "from fastilp._core.forwarding import ForwardingTable\n"
+        "table = ForwardingTable()\n"
+        "for number in range(50): table.set(b'g.node%d' % number, number)\n"
+        "print([target for _, target in table.items()])"
+    )
+    orders = {
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+        for _ in range(2)
+    }
+    assert len(orders) == 2
 
 
 # --- through the switch -------------------------------------------------------------------------
