@@ -3,8 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
 STAMPS := $(VENV)/stamps
-CORE := $(wildcard $(addprefix fastilp/_core/,*.pyx *.pxd *.h sha256_*.c store_*.c))
-MODULES := $(patsubst fastilp/_core/%.pyx,fastilp._core.%,$(filter %.pyx,$(CORE)))
+CORE := $(wildcard $(addprefix fastilp/_core/,*.pyx *.pxd *.h sha256_*.c store_*.c)) \
+	$(wildcard $(addprefix fastilp/loadtest/,*.pyx *.h load_*.c))
+MODULES := $(subst /,.,$(patsubst %.pyx,%,$(filter %.pyx,$(CORE))))
 RECIPE := setup.py tools/lmdb_provider.py
 PYTEST := $(PYTHON) -m pytest
 ARGS ?=
@@ -102,4 +103,4 @@ ci:  ## what a build server runs
 
 clean:  ## all that was built, not the environment
 	rm -rf build dist fastilp.egg-info $(STAMPS)/built-* .mypy_cache .ruff_cache .pytest_cache
-	rm -f fastilp/_core/*.so $(patsubst %.pyx,%.c,$(filter %.pyx,$(CORE)))
+	rm -f fastilp/_core/*.so fastilp/loadtest/*.so $(patsubst %.pyx,%.c,$(filter %.pyx,$(CORE)))

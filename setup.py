@@ -1,4 +1,5 @@
-"""Builds the compiled data plane: one extension for each `fastilp/_core/*.pyx` found on disk.
+"""Builds the compiled parts: one extension for each `fastilp/_core/*.pyx`, the data plane, and each
+`fastilp/loadtest/*.pyx`, the load generator, found on disk.
 
 Everything else about the package is in pyproject.toml. Environment variables choose the variant;
 each has a build folder of its own (generated C, objects, libraries), because neither Cython nor
@@ -28,9 +29,9 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import lmdb_provider  # noqa: E402  (lies beside this file, which no build backend puts on the path)
 
-CORE = Path("fastilp/_core")
+FOLDERS = (Path("fastilp/_core"), Path("fastilp/loadtest"))
 # Modules with sources in plain C beside the one that Cython writes.
-PLAIN_C = {"condition": "sha256_*.c", "store": "store_*.c"}
+PLAIN_C = {"condition": "sha256_*.c", "store": "store_*.c", "engine": "load_*.c"}
 VARIANTS = ("debug", "sanitize", "coverage", "annotate")
 
 DIRECTIVES: dict[str, object] = {
@@ -87,13 +88,14 @@ def link_flags() -> list[str]:
 
 
 def extension(source: Path) -> Extension:
-    plain = CORE.glob(PLAIN_C[source.stem]) if source.stem in PLAIN_C else ()
+    folder = source.parent
+    plain = folder.glob(PLAIN_C[source.stem]) if source.stem in PLAIN_C else ()
     sources = [str(source), *sorted(str(path) for path in plain)]
     return Extension(
         ".".join(source.with_suffix("").parts),
         sources,
-        include_dirs=[str(CORE)],
-        depends=["setup.py", *sorted(str(path) for path in CORE.glob("*.h"))],
+        include_dirs=[str(folder)],
+        depends=["setup.py", *sorted(str(path) for path in folder.glob("*.h"))],
         libraries=["pthread"],
         extra_compile_args=compile_flags(),
         extra_link_args=link_flags(),
@@ -165,7 +167,9 @@ class BuildCore(build_ext):  # type: ignore[misc]
 
 
 setup(
-    ext_modules=[extension(path) for path in sorted(CORE.glob("*.pyx"))],
+    ext_modules=[
+        extension(path) for folder in FOLDERS for path in sorted(folder.glob("*.pyx"))
+    ],
     cmdclass={"build_ext": BuildCore},
     options={"build": {"build_base": str(BUILD)}, "build_ext": {"parallel": 2}},
 )

@@ -1,5 +1,5 @@
-"""Cython has nothing to say about the core: no warning, no performance hint (a hint in a `nogil`
-function means that it takes the GIL to look for an exception)."""
+"""Cython has nothing to say about what is compiled: no warning, no performance hint (a hint in a
+`nogil` function means that it takes the GIL to look for an exception)."""
 
 import ast
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = sorted((ROOT / "fastilp" / "_core").glob("*.pyx"))
+MODULES = sorted((ROOT / "fastilp").rglob("*.pyx"))
 
 
 def directives() -> dict[str, object]:

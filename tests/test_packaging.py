@@ -75,11 +75,17 @@ def declared(checkout: Path) -> set[str]:
     return {str(path.relative_to(checkout)) for path in wanted} | {"fastilp/py.typed"}
 
 
+def compiled_modules(checkout: Path) -> set[str]:
+    """Their paths without a suffix."""
+    found = (checkout / "fastilp").rglob("*.pyx")
+    return {str(path.relative_to(checkout).with_suffix("")) for path in found}
+
+
 def test_sdist_has_sources_and_nothing_generated(checkout: Path, dist: Path) -> None:
     [sdist] = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    modules = {str(path.relative_to(checkout)) for path in checkout.glob("fastilp/_core/*.pyx")}
+    modules = {f"{name}.pyx" for name in compiled_modules(checkout)}
     assert (declared(checkout) | modules | {"tools/lmdb_provider.py", "LICENSE"}) - names == set()
     c_files = {name for name in names if name.endswith(".c")}
     assert c_files and {name.removesuffix("c") + "pyx" for name in c_files} & modules == set()
@@ -92,8 +98,7 @@ def test_wheel_has_declarations_and_no_sources(checkout: Path, dist: Path) -> No
     assert declared(checkout) - names == set()
     assert [name for name in names if name.endswith((".c", ".pyx", ".html"))] == []
     compiled = {name.split(".")[0] for name in names if name.endswith(".so")}
-    expected = {f"fastilp/_core/{path.stem}" for path in checkout.glob("fastilp/_core/*.pyx")}
-    assert compiled == expected
+    assert compiled == compiled_modules(checkout)
 
 
 def test_embedding_program_in_an_empty_environment(python: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "fastilp.cli.status",
     "backup": "fastilp.cli.backup",
     "packet": "fastilp.cli.packet",
+    "loadtest": "fastilp.cli.loadtest",
 }
 
 _INTERRUPTED_STATUS = 130

@@ -1,0 +1,1 @@
+"""The load generator `fastilp loadtest`: senders, receivers, targets, scenarios, reports."""

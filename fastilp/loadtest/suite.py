@@ -1,0 +1,146 @@
+"""Scenarios and their order: every load on every target, in turns, so that a slow minute of the
+machine hits all of them.
+
+Imports the tasks, runs, targets and the summary.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fastilp.errors import FastILPError, UsageError
+from fastilp.loadtest.run import Result, Timing, run_target
+from fastilp.loadtest.summary import Document, document, entry
+from fastilp.loadtest.targets import TARGETS, Target, target
+from fastilp.loadtest.task import Load
+
+
+class Scenario(BaseModel):
+    """A file of bench/scenarios."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    load: dict[str, Any]
+    targets: tuple[str, ...] = tuple(TARGETS)
+    vary: dict[str, tuple[Any, ...]] = {}
+    """One key of the load, and the values that it takes, each a point of its own."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One load on one target."""
+
+    scenario: str
+    title: str
+    load: Load
+    target: str
+    make: Callable[[], Target]
+
+
+class Progress(Protocol):
+    def begin(self, name: str) -> None: ...
+    def __call__(self, event: dict[str, Any]) -> None: ...
+
+
+class Suite:
+    """Runs all points in turns; a point that fails is left out, with the reason."""
+
+    def __init__(
+        self, points: Sequence[Point], timing: Timing, runs: int, progress: Progress
+    ) -> None:
+        self._points = points
+        self._timing = timing
+        self._runs = runs
+        self._progress = progress
+        self._results: dict[int, list[Result]] = {}
+        self._left_out: dict[int, str] = {}
+
+    def run(self) -> Document:
+        for number, point in enumerate(self._points):
+            reason = _reason_against(point)
+            if reason:
+                self._left_out[number] = reason
+        for turn in range(self._runs):
+            for number, point in enumerate(self._points):
+                if number not in self._left_out:
+                    self._run_point(turn, number, point)
+        return self._document()
+
+    def _run_point(self, turn: int, number: int, point: Point) -> None:
+        of = f" ({turn + 1} of {self._runs})" if self._runs > 1 else ""
+        self._progress.begin(f"{point.title} on {point.target}{of}")
+        try:
+            result = run_target(point.make(), point.load, self._timing, self._progress)
+        except FastILPError as error:
+            if len(self._points) == 1:
+                raise
+            self._left_out[number] = str(error)
+            return
+        self._results.setdefault(number, []).append(result)
+
+    def _document(self) -> Document:
+        entries = [
+            entry(point.scenario, point.title, point.target, self._results[number])
+            for number, point in enumerate(self._points)
+            if self._results.get(number)
+        ]
+        left_out = [
+            {
+                "scenario": self._points[number].scenario,
+                "target": self._points[number].target,
+                "reason": reason,
+            }
+            for number, reason in self._left_out.items()
+        ]
+        return document(entries, left_out)
+
+
+def _reason_against(point: Point) -> str | None:
+    made = point.make()
+    return made.refuses(point.load) or made.missing()
+
+
+def load_scenarios(paths: Iterable[Path], only: set[str] | None = None) -> list[Point]:
+    """The points of all files, in the order of their names. Raises UsageError."""
+    files = [
+        file
+        for path in paths
+        for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])
+    ]
+    if not files:
+        raise UsageError("there are no scenario files")
+    return [point for file in files for point in _points(file, only)]
+
+
+def _points(file: Path, only: set[str] | None) -> list[Point]:
+    try:
+        scenario = Scenario.model_validate(json.loads(file.read_text()))
+        loads = list(_loads(scenario))
+    except (OSError, ValueError, ValidationError) as error:
+        raise UsageError(f"{file}: {error}") from None
+    return [
+        Point(
+            file.stem,
+            scenario.title + suffix,
+            load,
+            name,
+            lambda name=name: target(name),  # type: ignore[misc]
+        )
+        for suffix, load in loads
+        for name in scenario.targets
+        if only is None or name in only
+    ]
+
+
+def _loads(scenario: Scenario) -> Iterable[tuple[str, Load]]:
+    if not scenario.vary:
+        yield "", Load.model_validate(scenario.load)
+    for key, values in scenario.vary.items():
+        for value in values:
+            shown = f"{value:,}" if isinstance(value, int) else str(value)
+            yield f", {shown} {key}", Load.model_validate({**scenario.load, key: value})

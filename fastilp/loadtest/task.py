@@ -1,0 +1,145 @@
+"""What the load generator's process is asked to do, as JSON: who sends, who receives, how long.
+
+Imports nothing of ours. A `Load` is what a person chooses (a scenario file, the flags of `fastilp
+loadtest run`); a `Task` is what comes of it once a target has been started and has told where its
+accounts are reached.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Transport = Literal["batch", "btp", "http"]
+Durability = Literal["commit", "process"]
+
+# A request in flight takes a slot of the engine.
+SLOT_BITS = 17
+IN_FLIGHT_MAX = 1 << SLOT_BITS
+
+_Positive = Annotated[int, Field(ge=1)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Flood(_Model):
+    """Other links that press on the connector while a flow is measured."""
+
+    links: _Positive
+    window: Annotated[int, Field(ge=1, le=IN_FLIGHT_MAX // 2)]
+    """Prepares in flight, of all these links together."""
+
+
+class Load(_Model):
+    """One way of loading a connector."""
+
+    transport: Transport = "batch"
+    window: Annotated[int, Field(ge=1, le=IN_FLIGHT_MAX // 2)] | None = None
+    rate: Annotated[float, Field(gt=0)] | None = None
+    connections: _Positive | None = None
+    """HTTP: sockets of the sender; without it one for each Prepare in flight, at most 1,024."""
+    depth: _Positive = 1
+    """HTTP: requests pipelined on one socket."""
+    accounts: Annotated[int, Field(ge=2)] = 2
+    """One half sends, the other half receives."""
+    routes: Annotated[int, Field(ge=0)] = 0
+    """Static routes, spread over the receivers; 0: the receivers' own addresses."""
+    durability: Durability = "commit"
+    payload: Annotated[int, Field(ge=0, le=32_000)] = 100
+    """Bytes of data in a Prepare."""
+    answer_payload: Annotated[int, Field(ge=0, le=32_000)] = 64
+    amount: _Positive = 1000
+    rate_of_exchange: str | None = None
+    """The receivers' asset is another one, and this is what one unit of it is worth: "1.25"."""
+    reject_share: _Share = 0.0
+    stall_ms: Annotated[int, Field(ge=0)] = 0
+    """Receivers do nothing for so long …"""
+    stall_period_ms: Annotated[int, Field(ge=0)] = 0
+    """… in each such period."""
+    expires_in_ms: Annotated[int, Field(ge=500, le=30_000)] = 20_000
+    flood: Flood | None = None
+
+    @model_validator(mode="after")
+    def _one_kind_of_loop(self) -> "Load":
+        if (self.window is None) == (self.rate is None):
+            raise ValueError("give a window (closed loop) or a rate (open loop), not both")
+        if self.payload and self.payload < 8:
+            raise ValueError("payload: 0, or at least 8 bytes, which number the packets")
+        if self.flood and self.transport == "http":
+            raise ValueError("flood: links are connections, so batch or btp")
+        return self
+
+    @property
+    def senders(self) -> int:
+        return self.accounts // 2
+
+    @property
+    def receivers(self) -> int:
+        return self.accounts - self.senders
+
+    @property
+    def sockets(self) -> int:
+        """Of the sender, over HTTP."""
+        if self.connections is not None:
+            return self.connections
+        return max(1, min(self.window or 64, 1024) // self.depth)
+
+
+class Peer(_Model):
+    """Where an account of the target is reached. `pair`: nowhere, the two ends are ours."""
+
+    kind: Literal["batch", "btp", "http", "pair"]
+    host: str = "127.0.0.1"
+    port: int = 0
+    unix: str = ""
+    path: str = "/"
+    username: str = ""
+    token: str = ""
+
+
+class Destination(_Model):
+    """Addresses that differ in a number: prefix, `digits` digits below `count`, suffix."""
+
+    prefix: str
+    digits: int = 0
+    count: int = 1
+    suffix: str = ""
+
+    @property
+    def first(self) -> str:
+        return f"{self.prefix}{'0' * self.digits}{self.suffix}"
+
+
+class Flow(_Model):
+    name: str
+    senders: tuple[Peer, ...]
+    destination: Destination
+    window: int = 0
+    rate: float = 0.0
+    sockets: int = 1
+    depth: int = 1
+    amount: int
+    payload: int
+
+
+class Task(_Model):
+    """Everything that the worker process needs."""
+
+    transport: Transport
+    flows: tuple[Flow, ...]
+    receivers: tuple[Peer, ...] = ()
+    listen_port: int | None = None
+    """HTTP: where the target's next hop listens."""
+    pids: tuple[int, ...] = ()
+    """Processes whose CPU time is measured, with their children."""
+    core: int | None = None
+    warm_up_seconds: float = 2.0
+    seconds: float = 10.0
+    drain_seconds: float = 5.0
+    answer_payload: int = 64
+    reject_share: float = 0.0
+    stall_ms: int = 0
+    stall_period_ms: int = 0
+    expires_in_ms: int = 20_000
