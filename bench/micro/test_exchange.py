@@ -1,14 +1,18 @@
 """One exchange through an embedded switch: a Prepare in, forwarded, its Fulfill in, relayed.
 
-Timed is `receive` and `process` both ways; `take` is apart. The reference in the same run is one
-`hashlib.sha256(32 bytes).digest()`: machines differ, the multiple less so.
+Timed is `receive` and `process` both ways; `take` is apart. Packets are handed in by one call for
+all links (`Switch.receive`), and for comparison by one call for each link (`Link.receive`). The
+reference in the same run is one `hashlib.sha256(32 bytes).digest()`: machines differ, the multiple
+less so.
 """
 
 import gc
 import hashlib
 import random
 import time
+from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -29,47 +33,59 @@ def reference_ns() -> float:
     return (time.perf_counter_ns() - start) / REFERENCE_CALLS
 
 
-Batch = list[tuple[Link, list[tuple[int, bytes]]]]
+Batch = list[tuple[Link, int, bytes]]
+ByLink = list[tuple[Link, list[tuple[int, bytes]]]]
 
 
-def group(batch: list[tuple[Link, bytes]]) -> Batch:
-    """What each link has in this batch, as the loop of a shell would hand it in."""
-    by_link: dict[Link, list[tuple[int, bytes]]] = {}
-    for request_id, (link, packet) in enumerate(batch):
-        by_link.setdefault(link, []).append((request_id, packet))
-    return list(by_link.items())
+def by_link(batch: Batch) -> ByLink:
+    """What each link has in this batch."""
+    grouped: dict[Link, list[tuple[int, bytes]]] = {}
+    for link, request_id, packet in batch:
+        grouped.setdefault(link, []).append((request_id, packet))
+    return list(grouped.items())
 
 
-def exchange_all(subject: Subject, batches: list[Batch]) -> tuple[float, float]:
+def receive_by_link(grouped: ByLink) -> None:
+    for link, packets in grouped:
+        link.receive(packets)
+
+
+def exchange_all(subject: Subject, batches: list[Batch], each_link: bool) -> tuple[float, float]:
     """ns per exchange, and ns per exchange of `take`."""
     clock = time.perf_counter_ns
     switch = subject.switch
+    receive: Callable[[Any], None] = receive_by_link if each_link else switch.receive
     spent = taking = 0
     for batch in batches:
+        requests = by_link(batch) if each_link else batch
         start = clock()
-        for link, packets in batch:
-            link.receive(packets)
+        receive(requests)
         switch.process(NOW_MS)
         middle = clock()
-        forwarded = [(link, link.take()) for link in switch.dirty_links()]
+        forwarded = switch.take()
         after_take = clock()
-        answers = [(link, [(i, FULFILL) for i, _ in packets]) for link, packets in forwarded]
+        triples = [(link, request_id, FULFILL) for link, request_id, _ in forwarded]
+        answers = by_link(triples) if each_link else triples
         again = clock()
-        for link, packets in answers:
-            link.receive(packets)
+        receive(answers)
         switch.process(NOW_MS)
         end = clock()
-        for link in switch.dirty_links():
-            link.take()
+        switch.take()
         done = clock()
         spent += middle - start + end - again
         taking += after_take - middle + done - end
     return spent / PACKETS, taking / PACKETS
 
 
+@pytest.mark.parametrize("each_link", [False, True], ids=["switch", "link"])
 @pytest.mark.parametrize("size", [1, 16, 256])
-def test_exchange(subject: Subject, benchmark: BenchmarkFixture, size: int) -> None:
-    batches = [group(batch) for batch in subject.batches(size, random.Random(size))]
+def test_exchange(
+    subject: Subject, benchmark: BenchmarkFixture, size: int, each_link: bool
+) -> None:
+    batches = [
+        [(link, request_id, packet) for request_id, (link, packet) in enumerate(batch)]
+        for batch in subject.batches(size, random.Random(size))
+    ]
     before = subject.switch.statuses()["fulfilled"]
     figures = []
 
@@ -78,7 +94,7 @@ def test_exchange(subject: Subject, benchmark: BenchmarkFixture, size: int) -> N
     gc.freeze()
 
     def measured() -> None:
-        figures.append((*exchange_all(subject, batches), reference_ns()))
+        figures.append((*exchange_all(subject, batches, each_link), reference_ns()))
 
     benchmark.pedantic(measured, rounds=ROUNDS, warmup_rounds=1)  # type: ignore[no-untyped-call]
     exchange, taking, reference = (median(column) for column in zip(*figures, strict=True))
@@ -87,9 +103,10 @@ def test_exchange(subject: Subject, benchmark: BenchmarkFixture, size: int) -> N
         exchange_ns=round(exchange), take_ns=round(taking), sha256_ns=round(reference),
         multiple_of_sha256=round(ratio, 2),
     )  # fmt: skip
+    call = "Link.receive" if each_link else "Switch.receive"
     print(
-        f"\nexchange, batches of {size}: {exchange:.0f} ns = {ratio:.2f} x hashlib.sha256 "
-        f"({reference:.0f} ns); take {taking:.0f} ns"
+        f"\nexchange, batches of {size}, {call}: {exchange:.0f} ns = {ratio:.2f} x "
+        f"hashlib.sha256 ({reference:.0f} ns); take {taking:.0f} ns"
     )
     assert subject.switch.statuses()["fulfilled"] - before == PACKETS * (ROUNDS + 1)
     sums = subject.switch.ledger.sums()["USD", 9]

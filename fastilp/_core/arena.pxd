@@ -1,7 +1,8 @@
 # A byte buffer that grows by doubling and is reused: packets of one batch, egress of one link,
-# waiting Fulfills. Others hold offsets, because it moves when it grows. A pool lends buffers to many
-# who need one now and then: an idle link owns none, and the next one writes where the last one has
-# just been, which is in the cache still.
+# waiting Fulfills. Others hold offsets, because it moves when it grows.
+#
+# A pool lends buffers to many who need one now and then: an idle link owns none, and the next one
+# writes where the last one has just been, which is in the cache still.
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, realloc

@@ -43,6 +43,7 @@ cdef class Link:
     cdef public object owner
     cdef Connection _connection
 
+    cdef int _take_into(self, list packets, Link named) except -1
     cdef void _emptied(self) noexcept
     cdef void _drop(self) noexcept
     cdef int _check_open(self) except -1

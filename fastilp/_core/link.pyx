@@ -153,20 +153,25 @@ cdef class Link:
     def take(self):
         """`(request_id, packet)` of everything that waits to be sent, in order. For message
         links."""
-        cdef const uint8_t* at = self.state.egress.bytes
-        cdef const uint8_t* end = at + self.state.egress.size
-        cdef uint32_t[2] head
         if self.state.kind != LINK_MESSAGE:
             raise UsageError("take is for message links; btp and batch links have take_bytes")
         packets = []
+        self._take_into(packets, None)
+        return packets
+
+    cdef int _take_into(self, list packets, Link named) except -1:
+        """Append what waits, each with the link's name in front if there is one."""
+        cdef const uint8_t* at = self.state.egress.bytes
+        cdef const uint8_t* end = at + self.state.egress.size
+        cdef uint32_t[2] head
+        cdef bytes packet
         while at < end:
             memcpy(head, at, MESSAGE_HEAD)
-            packets.append(
-                (head[0], PyBytes_FromStringAndSize(<const char*>at + MESSAGE_HEAD, head[1]))
-            )
+            packet = PyBytes_FromStringAndSize(<const char*>at + MESSAGE_HEAD, head[1])
+            packets.append((head[0], packet) if named is None else (named, head[0], packet))
             at += MESSAGE_HEAD + head[1]
         self._emptied()
-        return packets
+        return 0
 
     def take_bytes(self):
         """Frames that wait to be written on the bound connection, in order. For btp and batch

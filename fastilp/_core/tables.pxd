@@ -59,6 +59,7 @@ cdef class Tables:
     cdef int64_t now_ms             # of the last process()
 
     cdef Link _open(self, Account account, str kind, str name, bint local)
+    cdef int _receive_one(self, triple) except -1
     cdef int _room_for_way(self, uint32_t index) except -1
     cdef int _check(self, Account account) except -1
     cdef int _apply_settings(self, Account account, dict settings) except -1

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Literal, overload
@@ -64,6 +65,11 @@ class Tables:
         beyond 128 bits."""
     def set_spread(self, spread: Fraction | Decimal | int | str) -> None:
         """Taken from every conversion between different assets; 0 <= spread < 1."""
+    def receive(self, packets: Iterable[tuple[Link, int, bytes]]) -> None:
+        """`Link.receive` for packets of any number of links in one call, in order: what a program
+        with many accounts and few packets from each wants. Nothing is handed in if it raises."""
+    def take(self) -> list[tuple[Link, int, bytes]]:
+        """`Link.take` of every message link that has something, in one call."""
     def dirty_links(self) -> list[Link]:
         """Links with something to take since the last call."""
     def balance(self, account: Account) -> int:

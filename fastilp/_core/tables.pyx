@@ -5,7 +5,9 @@ Everything here runs between two calls of `Switch.process`, in Python's time. Ma
 link, forwarding, rates and policy."""
 
 cimport cython
-from libc.stdint cimport uint8_t, uint32_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
@@ -13,15 +15,23 @@ from fastilp._core.connection_batch cimport BatchConnection
 from fastilp._core.forwarding cimport ForwardingTable
 from fastilp._core.books cimport Account
 from fastilp._core.ledger cimport Ledger
-from fastilp._core.limits cimport PREFIX_SEGMENTS_MAX
-from fastilp._core.link cimport BtpConnection, Link, LinkState
+from fastilp._core.limits cimport PACKET_SIZE_MAX, PREFIX_SEGMENTS_MAX
+from fastilp._core.link cimport LINK_MESSAGE, BtpConnection, Link, LinkState
 from fastilp._core.policy cimport policy_limit_amounts, policy_limit_packets
 from fastilp._core.rates cimport RateTable
-from fastilp._core.row cimport batch_free
+from fastilp._core.row cimport batch_append, batch_free
 
 from fastilp._core.ledger import account_id_of
 from fastilp._core.packet import is_valid_address, is_valid_prefix
 from fastilp.errors import UsageError
+
+cdef extern from "Python.h":
+    # Borrowed, for addresses only.
+    PyObject* PyList_GET_ITEM(object items, Py_ssize_t i)
+    Py_ssize_t PyList_GET_SIZE(object items)
+    bint PyTuple_CheckExact(object item)
+    Py_ssize_t PyTuple_GET_SIZE(object items)
+    PyObject* PyTuple_GET_ITEM(PyObject* items, Py_ssize_t i)
 
 _UINT32_MAX = (1 << 32) - 1
 _UINT64_MAX = (1 << 64) - 1
@@ -58,6 +68,31 @@ def _checked(name, settings):
                 f"account {name}: {key} must be from {smallest} to {largest}, not {value!r}"
             )
     return settings
+
+
+cdef enum:
+    # How far ahead of its turn a triple is asked for, and then what it points to.
+    AHEAD_TRIPLE = 12
+    AHEAD_PACKET = 6
+
+
+cdef inline void _prefetch_triples(list triples, Py_ssize_t i):
+    """Packets of many links lie anywhere: ask for them before their turn."""
+    cdef PyObject* triple
+    cdef const char* packet
+    if i + AHEAD_TRIPLE >= PyList_GET_SIZE(triples):
+        return
+    prefetch(PyList_GET_ITEM(triples, i + AHEAD_TRIPLE))
+    triple = PyList_GET_ITEM(triples, i + AHEAD_PACKET)
+    if PyTuple_CheckExact(<object>triple) and PyTuple_GET_SIZE(<object>triple) == 3:
+        prefetch(PyTuple_GET_ITEM(triple, 0))
+        prefetch(<const char*>PyTuple_GET_ITEM(triple, 0) + 48)
+        packet = <const char*>PyTuple_GET_ITEM(triple, 2)
+        prefetch(packet)
+        prefetch(packet + 64)
+        prefetch(packet + 128)
+        prefetch(packet + 192)
+        prefetch(packet + 256)
 
 
 # Links point into the batch until __dealloc__ tells them: the collector must not clear the list
@@ -268,6 +303,63 @@ cdef class Tables:
             links.append(self._links[self.dirty_indexes[i]])
         self.dirty_count = 0
         return links
+
+    # --- packets of all links at once -------------------------------------------------------------
+
+    @cython.binding(False)
+    def receive(self, packets):
+        """Hand in `(link, request_id, packet)` triples; see tables.pyi. Raises UsageError."""
+        cdef list triples = packets if type(packets) is list else list(packets)
+        cdef size_t rows = self.batch.count, size = self.batch.packets.size
+        cdef Py_ssize_t i
+        cdef bint done = False
+        try:
+            for i in range(len(triples)):
+                _prefetch_triples(triples, i)
+                self._receive_one(triples[i])
+            done = True
+        finally:
+            if not done:
+                # A refused call has handed in nothing.
+                self.batch.count, self.batch.packets.size = rows, size
+
+    cdef int _receive_one(self, triple) except -1:
+        cdef Link link
+        cdef bytes packet
+        cdef uint32_t request_id
+        if type(triple) is not tuple or len(<tuple>triple) != 3:
+            raise UsageError("packets are (link, request_id, packet) triples")
+        link, request_id, packet = <tuple>triple
+        if link is None or packet is None:
+            raise TypeError("neither the link nor the packet may be None")
+        if link.state.closed or link._batch != &self.batch:
+            link._check_open()
+            raise UsageError(f"link {link.name} belongs to another switch")
+        if PyBytes_GET_SIZE(packet) > PACKET_SIZE_MAX:
+            raise UsageError(f"a packet has at most {PACKET_SIZE_MAX} bytes")
+        if batch_append(
+            &self.batch, link.state.index, link.state.account, request_id,
+            <const uint8_t*>PyBytes_AS_STRING(packet), <uint16_t>PyBytes_GET_SIZE(packet),
+        ) == NULL:
+            raise MemoryError()
+        return 0
+
+    def take(self):
+        """`(link, request_id, packet)` of everything that waits on message links; see tables.pyi.
+        """
+        cdef uint32_t i, kept = 0
+        cdef Link link
+        triples = []
+        for i in range(self.dirty_count):
+            link = self._links[self.dirty_indexes[i]]
+            if link.state.kind != LINK_MESSAGE:
+                self.dirty_indexes[kept] = self.dirty_indexes[i]
+                kept += 1
+                continue
+            link.state.dirty = 0
+            link._take_into(triples, link)
+        self.dirty_count = kept
+        return triples
 
     # --- routes and rates -------------------------------------------------------------------------
 
