@@ -65,3 +65,14 @@ cdef enum:
     BATCH_BUFFER_SIZE = 256 * 1024
     # The same before the hello, when the peer is a stranger: a name and a token.
     BATCH_HELLO_SIZE_MAX = 4_096
+
+    # --- HTTP -----------------------------------------------------------------------------------
+    # Request line and fields of one message, bytes; what most servers take.
+    HTTP_HEAD_SIZE_MAX = 16_384
+    # Body of one message: the largest packet, bytes.
+    HTTP_BODY_SIZE_MAX = PACKET_SIZE_MAX
+    # Requests written to one connection and unanswered; a setting, this is its largest value.
+    HTTP_PIPELINE_DEPTH_MAX = 256
+    # Bytes asked for by one read of a socket that was read to its end before.
+    HTTP_READ_SIZE_MIN = 4_096
+    HTTP_READ_SIZE_MAX = 65_536

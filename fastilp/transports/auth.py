@@ -11,6 +11,7 @@ import hmac
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from fastilp.errors import UsageError
@@ -30,6 +31,8 @@ class TokenTable(Generic[Port]):
     def __init__(self) -> None:
         self.version = 0
         """Another number after each change: whoever remembers an answer must forget it then."""
+        self.on_change: list[Callable[[], None]] = []
+        """Called after each change, likewise."""
         self._key = secrets.token_bytes(32)
         self._by_username: dict[str, tuple[bytes, Port]] = {}
         self._by_token: dict[bytes, set[str]] = {}
@@ -45,21 +48,21 @@ class TokenTable(Generic[Port]):
         if not token:
             raise UsageError("an incoming token must not be empty")
         self.remove(username)
-        self.version += 1
         digest = self._digest(token)
         self._by_username[username] = (digest, port)
         self._by_token.setdefault(digest, set()).add(username)
+        self._changed()
 
     def remove(self, username: str) -> None:
         """Forget the username; it is no error if there is none."""
         entry = self._by_username.pop(username, None)
         if entry is None:
             return
-        self.version += 1
         usernames = self._by_token[entry[0]]
         usernames.discard(username)
         if not usernames:
             del self._by_token[entry[0]]
+        self._changed()
 
     def find(self, username: str, token: str) -> Port | None:
         """The port of this username, if this is its token."""
@@ -92,6 +95,11 @@ class TokenTable(Generic[Port]):
 
     def __len__(self) -> int:
         return len(self._by_username)
+
+    def _changed(self) -> None:
+        self.version += 1
+        for forget in self.on_change:
+            forget()
 
     def _digest(self, token: str) -> bytes:
         # A header may hold any bytes: then they are nobody's token, not an error.

@@ -13,11 +13,11 @@ only silence is left to the switch's own clock.
 import asyncio
 import logging
 import ssl
-from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from fastilp._core.http_out import HttpOutlet
 from fastilp._core.link import Link
 from fastilp._core.packet import Reject
 from fastilp.errors import UsageError
@@ -28,10 +28,8 @@ from fastilp.transports.pump import Pump
 
 _log = logging.getLogger("fastilp.http")
 
-_PREPARE, _ANSWERS = 12, (13, 14)
+_ANSWERS = (13, 14)
 _SWEEP_SECONDS = 1.0
-# A Prepare's expiry is 17 digits behind the amount, 8 bytes into the content (RFC 27).
-_EXPIRY_AT, _EXPIRY_SIZE = 8, 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,9 @@ class HttpSenderLimits:
     """Bounds of one sender."""
 
     connections_max: int = 32
-    """One request at a time on each: HTTP/1.1 pipelining is not safe with all servers."""
+    """Opened as Prepares have to wait for one."""
+    pipeline_depth: int = 1
+    """Requests at a time on each: HTTP/1.1 pipelining is not safe with all servers."""
     queue_size_max: int = 16_384
     """Prepares that wait for a connection; above it they are rejected with T02."""
     queue_bytes_max: int = 4 * 1024 * 1024
@@ -74,13 +74,6 @@ def parse_http_url(url: str) -> tuple[bool, str, int, str, str]:
     return secure, parts.hostname, port or (443 if secure else 80), target, host
 
 
-def expiry_digits(packet: bytes) -> bytes:
-    """expiresAt of a Prepare as it stands there; digits compare like times."""
-    length = packet[1]
-    at = 2 + (length & 0x7F if length >= 0x80 else 0) + _EXPIRY_AT
-    return packet[at : at + _EXPIRY_SIZE]
-
-
 class HttpSender:
     """Owner of one http-out message link. Raises UsageError for a URL that is not http:// or
     https://, or a token that no header can hold."""
@@ -97,38 +90,39 @@ class HttpSender:
     ) -> None:
         self.link = link
         self.limits = limits or HttpSenderLimits()
-        self.last_error = ""
-        """Why the last Prepare could not be delivered; empty if it could."""
         self._pump = pump
         self._loop = asyncio.get_running_loop()
         secure, self._host, self._port, target, host = parse_http_url(url)
         if not token.isprintable():
             raise UsageError("an outgoing token must not have control characters")
-        self._head = (
+        head = (
             f"POST {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
             f"Content-Type: {OCTET_STREAM}\r\nAccept: {OCTET_STREAM}\r\nContent-Length: "
         ).encode()
+        self.outlet = HttpOutlet(
+            link,
+            head,
+            pump.wake,
+            depth=self.limits.pipeline_depth,
+            queue_count_max=self.limits.queue_size_max,
+            queue_size_max=self.limits.queue_bytes_max,
+        )
         self._ssl = (ssl_context or ssl.create_default_context()) if secure else None
-        self._queue: deque[tuple[int, bytes]] = deque()
-        self._queue_bytes = 0
-        self._idle: list[ClientConnection] = []
         self._connections: set[ClientConnection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._closed = False
         self._sweep_timer: asyncio.TimerHandle | None = None
         link.owner = self
 
+    @property
+    def last_error(self) -> str:
+        """Why the last Prepare could not be delivered; empty if it could."""
+        return self.outlet.last_error
+
     def flush(self, link: Link) -> None:
         """Called by the pump."""
-        for request_id, packet in link.take():
-            if packet[0] != _PREPARE:
-                # An answer to something that came in here: nothing ever does.
-                continue
-            if self._is_full(len(packet)):
-                self._reject(request_id, "T02", "too many packets wait for this peer")
-            else:
-                self._queue.append((request_id, packet))
-                self._queue_bytes += len(packet)
+        for request_id in self.outlet.flush():
+            self._reject(request_id, "T02", "too many packets wait for this peer")
         self._dispatch()
 
     def close(self) -> None:
@@ -141,38 +135,26 @@ class HttpSender:
             task.cancel()
         self._fail_queue("the link is closed")
         for connection in list(self._connections):
-            if connection.request_id is not None:
-                self._reject(connection.request_id, "T01", "the link is closed")
-                connection.request_id = None
+            for request_id in connection.lost():
+                self._reject(request_id, "T01", "the link is closed")
             connection.abort()
         self.link.owner = None
 
     def connection_count(self) -> int:
         return len(self._connections)
 
-    def _is_full(self, more_bytes: int) -> bool:
-        limits = self.limits
-        return (
-            len(self._queue) >= limits.queue_size_max
-            or self._queue_bytes + more_bytes > limits.queue_bytes_max
-        )
-
     # --- Who carries what -----------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        """Give each waiting Prepare a free connection, and open as many more as have to wait."""
-        queue = self._queue
-        while queue and self._idle:
-            request_id, packet = queue.popleft()
-            self._queue_bytes -= len(packet)
-            # The one used last: the others may grow old and be closed.
-            self._idle.pop().send(request_id, self._head, packet, expiry_digits(packet))
-        room = self.limits.connections_max - len(self._connections) - len(self._connecting)
-        for _ in range(min(len(queue) - len(self._connecting), room)):
-            task = self._loop.create_task(self._connect())
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
-        if self._sweep_timer is None and (queue or self._connections):
+        """Open as many connections as Prepares have to wait for one."""
+        waiting = self.outlet.queue_count
+        if waiting:
+            room = self.limits.connections_max - len(self._connections) - len(self._connecting)
+            for _ in range(min(waiting - len(self._connecting), room)):
+                task = self._loop.create_task(self._connect())
+                self._connecting.add(task)
+                task.add_done_callback(self._connecting.discard)
+        if self._sweep_timer is None and (waiting or self._connections):
             self._sweep_timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     async def _connect(self) -> None:
@@ -185,7 +167,7 @@ class HttpSender:
                     ssl=self._ssl,
                 )
         except (OSError, TimeoutError, UnicodeError) as error:
-            self.last_error = str(error) or "connecting took too long"
+            self.outlet.last_error = str(error) or "connecting took too long"
             account = self.link.account
             extra = {"account": account.name if account is not None else None}
             _log.info("%s:%d: %s", self._host, self._port, self.last_error, extra=extra)
@@ -194,9 +176,7 @@ class HttpSender:
                 self._fail_queue("peer cannot be reached")
 
     def _fail_queue(self, message: str) -> None:
-        queue, self._queue = self._queue, deque()
-        self._queue_bytes = 0
-        for request_id, _ in queue:
+        for request_id in self.outlet.drop_queue():
             self._reject(request_id, "T01", message)
 
     def _sweep(self) -> None:
@@ -205,51 +185,42 @@ class HttpSender:
         late_ms = self._pump.now_ms() - round(self.limits.expiry_slack_seconds * 1_000)
         late = datetime.fromtimestamp(late_ms / 1_000, UTC).strftime("%Y%m%d%H%M%S%f")[:-3]
         digits = late.encode()
-        now = self._loop.time()
+        now = self.outlet.now = self._loop.time()
         for connection in list(self._connections):
-            if connection.request_id is None:
-                if now > connection.idle_until:
+            if connection.waiting == 0:
+                idle_seconds = min(self.limits.idle_seconds, connection.keep_alive_seconds)
+                if now - connection.idle_since >= idle_seconds:
+                    connection.withdraw()
                     connection.abort()
             elif connection.expiry < digits:
-                connection.request_id = None
-                self.last_error = "peer did not answer in time"
+                self.outlet.last_error = connection.error = "peer did not answer in time"
                 connection.abort()
-        self._queue = deque(item for item in self._queue if expiry_digits(item[1]) >= digits)
-        self._queue_bytes = sum(len(packet) for _, packet in self._queue)
-        if self._queue or self._connections:
+        # The switch has answered them.
+        self.outlet.drop_queue(digits)
+        if self.outlet.queue_count or self._connections:
             self._sweep_timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     # --- What connections report ----------------------------------------------------------------
 
-    def opened(self, connection: ClientConnection) -> None:
-        if self._closed:
-            connection.abort()
-            return
-        self._connections.add(connection)
-        self.idle(connection)
+    def opened(self, connection: ClientConnection) -> bool:
+        """False: nobody needs it any more."""
+        if not self._closed:
+            self._connections.add(connection)
+        return not self._closed
 
-    def idle(self, connection: ClientConnection) -> None:
-        connection.idle_until = self._loop.time() + min(
-            self.limits.idle_seconds, connection.keep_alive_seconds
-        )
-        self._idle.append(connection)
-        self._dispatch()
-
-    def lost(self, connection: ClientConnection, request_id: int | None, error: str) -> None:
-        """`request_id`: of the Prepare that was written and never answered."""
+    def lost(self, connection: ClientConnection, request_ids: list[int], error: str) -> None:
+        """`request_ids`: of the Prepares that were written and never answered."""
         self._connections.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
-        if request_id is not None:
-            self.last_error = error
+        for request_id in request_ids:
+            self.outlet.last_error = error
             self._reject(request_id, "T01", error)
-        if self._queue and not self._closed:
+        if not self._closed:
             self._dispatch()
 
     def answered(self, request_id: int, status: int, body: bytes) -> None:
         too_large = len(body) > self.limits.response_size_max
         if status == 200 and not too_large and body and body[0] in _ANSWERS:
-            self.last_error = ""
+            self.outlet.last_error = ""
             self.link.receive(((request_id, body),))
             self._pump.wake()
             return
@@ -263,7 +234,7 @@ class HttpSender:
             code, message = "F00", f"peer answered HTTP {status}"
         else:
             code, message = "T01", f"peer answered HTTP {status}"
-        self.last_error = message
+        self.outlet.last_error = message
         self._reject(request_id, code, message)
 
     def _reject(self, request_id: int, code: str, message: str) -> None:

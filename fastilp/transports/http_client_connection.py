@@ -1,4 +1,7 @@
-"""One connection of an HttpSender's pool: one request at a time. Imports nothing of the package."""
+"""One connection of an HttpSender's pool. The core writes requests and reads answers in the shape
+that ILP peers send (_core.http_out); answers that have another shape, and all that follow on their
+connection, are read here by llhttp. Imports _core only.
+"""
 
 import asyncio
 import re
@@ -6,48 +9,38 @@ from typing import Protocol, cast
 
 import httptools
 
+from fastilp._core.http_out import HttpClientConnection, HttpOutlet
+
 _TIMEOUT = re.compile(r"\btimeout=([0-9]{1,9})\b")
-# Closing this much before the server says it will keeps a request from crossing the server's FIN.
+# As in the core.
 _KEEP_ALIVE_MARGIN_SECONDS = 1.0
 
 
 class Pool(Protocol):
     """The sender that a connection belongs to."""
 
-    def opened(self, connection: "ClientConnection") -> None: ...
-    def idle(self, connection: "ClientConnection") -> None: ...
-    def lost(self, connection: "ClientConnection", request_id: int | None, error: str) -> None: ...
+    outlet: HttpOutlet
+
+    def opened(self, connection: "ClientConnection") -> bool:
+        """False: nobody needs it any more."""
+
+    def lost(self, connection: "ClientConnection", request_ids: list[int], error: str) -> None:
+        """`request_ids`: of the Prepares that were written and never answered."""
+
     def answered(self, request_id: int, status: int, body: bytes) -> None: ...
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(HttpClientConnection, asyncio.BufferedProtocol):
     def __init__(self, pool: Pool, response_size_max: int) -> None:
-        self.request_id: int | None = None
-        """Of the Prepare whose answer is awaited."""
-        self.expiry = b""
-        self.idle_until = 0.0
-        self.keep_alive_seconds = float("inf")
+        super().__init__(pool.outlet)
         self._pool = pool
         self._response_size_max = response_size_max
         self._transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
-        self._error = "connection lost before the answer"
+        self.error = "connection lost before the answer"
+        """What is said of requests that are never answered."""
+        self._answers: list[tuple[int, bytes, bool]] = []
         self._start()
-
-    def _start(self) -> None:
-        self._body: list[bytes] = []
-        self._size = 0
-        self._until_close = True
-        self._headers_done = False
-        self._complete = False
-        self._surplus = False
-        self._keep_alive = False
-
-    def send(self, request_id: int, head: bytes, packet: bytes, expiry: bytes) -> None:
-        """`expiry`: of the Prepare, for the sender's sweep."""
-        self.request_id = request_id
-        self.expiry = expiry
-        self._transport.write(b"%s%d\r\n\r\n%s" % (head, len(packet), packet))
 
     def abort(self) -> None:
         self._transport.abort()
@@ -57,41 +50,65 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not derive from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
-        self._pool.opened(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._size += len(data)
-        if self.request_id is None:
-            self._fail("peer sent an answer to nothing")
-            return
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(f"peer's answer is not valid HTTP: {error}")
-            return
-        if self._surplus:
-            self._fail("peer sent more than one answer")
-        elif self._complete:
-            self._finish(self._keep_alive)
-        elif self._size > 2 * self._response_size_max:
-            self._fail("peer's answer is too large")
+        self.attach(self._transport.write)
+        if self._pool.opened(self):
+            self.opened()
+        else:
+            self.abort()
 
     def eof_received(self) -> bool:
-        if self.request_id is not None and self._headers_done and self._until_close:
+        if self._headers_done and self._until_close and self.waiting:
             # A body without a length ends with the connection (RFC 9112 6.3).
-            self._finish(False)
+            self._answers.append((self._parser.get_status_code(), b"".join(self._body), False))
+            self._finish()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        request_id, self.request_id = self.request_id, None
-        error = f"{self._error}: {exc}" if exc is not None else self._error
-        self._pool.lost(self, request_id, error)
+        error = f"{self.error}: {exc}" if exc is not None else self.error
+        self._pool.lost(self, self.lost(), error)
+
+    # --- What the core says ---------------------------------------------------------------------
+
+    def answered(self, request_id: int, status: int, body: bytes) -> None:
+        self._pool.answered(request_id, status, body)
+
+    def failed(self, error: str) -> None:
+        self.error = error
+        self.withdraw()
+        self.abort()
+
+    def retire(self) -> None:
+        self.withdraw()
+        self._transport.close()
+
+    def other(self, received: bytes) -> None:
+        self._size += len(received)
+        if self.waiting == 0:
+            self.failed("peer sent an answer to nothing")
+            return
+        try:
+            self._parser.feed_data(received)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.failed(f"peer's answer is not valid HTTP: {error}")
+            return
+        if len(self._answers) + self._began > self.waiting:
+            self.failed("peer sent more than one answer")
+        elif self._answers:
+            self._finish()
+        elif self._size > 2 * self._response_size_max:
+            self.failed("peer's answer is too large")
 
     # --- The answer, as httptools tells it ------------------------------------------------------
 
+    def _start(self) -> None:
+        self._body: list[bytes] = []
+        self._size = 0
+        self._began = False
+        self._until_close = True
+        self._headers_done = False
+
     def on_message_begin(self) -> None:
-        # Whose answer would the second one be?
-        self._surplus = self._complete
+        self._began = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         key = name.lower()
@@ -110,25 +127,19 @@ class ClientConnection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() < 200:
-            # 100 Continue and its like come before the answer (RFC 9110 15.2).
-            self._start()
-        else:
-            self._complete = True
-            # llhttp forgets it right after this call.
-            self._keep_alive = self._parser.should_keep_alive()
-
-    def _finish(self, keep_alive: bool) -> None:
-        request_id, self.request_id = self.request_id, None
-        status, body = self._parser.get_status_code(), b"".join(self._body)
+        status = self._parser.get_status_code()
+        if status >= 200:
+            # llhttp forgets whether to keep it alive right after this call.
+            answer = (status, b"".join(self._body), self._parser.should_keep_alive())
+            self._answers.append(answer)
+        # 100 Continue and its like come before the answer (RFC 9110 15.2).
         self._start()
-        assert request_id is not None
-        self._pool.answered(request_id, status, body[: self._response_size_max + 1])
-        if keep_alive and not self._transport.is_closing():
-            self._pool.idle(self)
-        else:
-            self._transport.close()
 
-    def _fail(self, error: str) -> None:
-        self._error = error
-        self._transport.abort()
+    def _finish(self) -> None:
+        answers, self._answers = self._answers, []
+        for status, body, keep_alive in answers:
+            self._pool.answered(self.pop(), status, body[: self._response_size_max + 1])
+            if not keep_alive:
+                self.retire()
+                return
+        self.offer()

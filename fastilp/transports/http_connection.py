@@ -1,6 +1,7 @@
-"""One HTTP/1.1 connection of the listener: requests in, answers out in the order of the requests.
-Imports transports only; llhttp (through httptools) does the parsing, and refuses what smuggling
-needs: two lengths, a length and a Transfer-Encoding, bare line feeds, spaces before the colon.
+"""One HTTP/1.1 connection of the listener that sent something else than ILP peers do
+(http_fast.py): requests in, answers out in the order of the requests. Imports transports only;
+llhttp (through httptools) does the parsing, and refuses what smuggling needs: two lengths, a length
+and a Transfer-Encoding, bare line feeds, spaces before the colon.
 """
 
 import asyncio
@@ -22,8 +23,19 @@ from fastilp.transports.http_port import Exchange, HttpPort
 
 _VERSION_UNKNOWN = problem(426, "WebSocket version 13 is spoken here", Sec_WebSocket_Version="13")
 # How long a client that was refused may take to notice.
-_LINGER_SECONDS = 2.0
+LINGER_SECONDS = 2.0
 _HOST_MISSING = problem(400, "an HTTP/1.1 request names exactly one Host (RFC 9112 3.2)")
+
+
+class Connection(Protocol):
+    """What a listener asks of its connections."""
+
+    def finish(self) -> None:
+        """Take no more requests; close as soon as those that came are answered."""
+
+    def abort(self) -> None: ...
+    def sweep(self, now: float) -> None:
+        """Called now and then: close what has outlived its time."""
 
 
 class Listener(Protocol):
@@ -32,8 +44,8 @@ class Listener(Protocol):
     limits: HttpLimits
     now: float
 
-    def opened(self, connection: "HttpConnection") -> bool: ...
-    def lost(self, connection: "HttpConnection") -> None: ...
+    def opened(self, connection: "Connection") -> bool: ...
+    def lost(self, connection: "Connection") -> None: ...
     def version(self) -> int: ...
     def route(
         self, method: str, target: str, headers: dict[str, str]
@@ -307,26 +319,29 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def finish(self) -> None:
-        """Take no more requests; close as soon as those that came are answered."""
         self._last = True
         self._reading_since = None
         self.write_ready()
+
+    def refuse_late(self) -> None:
+        """The request that is being read has taken too long."""
+        if not self._last:
+            self._refuse(problem(408, "the request did not arrive in time"))
 
     def abort(self) -> None:
         self._transport.abort()
 
     def sweep(self, now: float) -> None:
-        """Called by the listener now and then."""
         limits = self._limits
         if self._closing_since is not None:
-            if now - self._closing_since > _LINGER_SECONDS:
+            if now - self._closing_since > LINGER_SECONDS:
                 self._transport.abort()
         elif self._writing_paused:
             if now - self._stalled_since > limits.stall_seconds:
                 self._transport.abort()
         elif self._reading_since is not None:
             if now - self._reading_since > limits.request_seconds:
-                self._refuse(problem(408, "the request did not arrive in time"))
+                self.refuse_late()
         elif not self._exchanges and now - self._idle_since > limits.idle_seconds:
             self._close()
 

@@ -1,20 +1,31 @@
 """The incoming HTTP side of one account: requests become packets of its http-in link, and the
 answers find their way back to the request. Imports _core and transports only.
 
-The switch answers every Prepare by its expiry, so what waits here is bounded by `in_flight_in_max`.
+Requests of connections that the core parses never come here; it finds their answers in `exchanges`.
+Those of the full parser do, with request ids that have the top bit set. The switch answers every
+Prepare by its expiry, so what waits is bounded by `in_flight_in_max`.
 """
 
 import itertools
 from typing import Protocol
 
 from fastilp._core import status
+from fastilp._core.http_in import HttpExchanges
 from fastilp._core.link import Link
 from fastilp._core.packet import Reject
 from fastilp.transports.http_messages import packet_head, problem, response_head
 from fastilp.transports.pump import Pump
 
 _PREPARE, _REJECT = 12, 14
+# Ids without this bit are given out by the core.
+_OWN_ID = 1 << 31
 _INVALID = next(text for _, name, _, text in status.table() if name == "invalid_packet")
+_CLOSED = problem(503, "this account is closed")
+
+
+def refusal(pump: Pump) -> bytes:
+    """For what is not a Prepare at all; a packet, for peers that read it (quilt)."""
+    return bytes(Reject(code="F01", triggered_by=pump.switch.address, message=_INVALID))
 
 
 class Client(Protocol):
@@ -42,6 +53,7 @@ class HttpPort:
 
     def __init__(self, link: Link, pump: Pump) -> None:
         self.link = link
+        self.exchanges = HttpExchanges(link, self._is_invalid_packet)
         self._pump = pump
         self._waiting: dict[int, Exchange] = {}
         self._ids = itertools.count()
@@ -56,9 +68,9 @@ class HttpPort:
         if self._closed:
             self._unavailable(exchange)
             return
-        request_id = next(self._ids) & 0xFFFFFFFF
+        request_id = next(self._ids) % _OWN_ID | _OWN_ID
         while request_id in self._waiting:
-            request_id = next(self._ids) & 0xFFFFFFFF
+            request_id = next(self._ids) % _OWN_ID | _OWN_ID
         self._waiting[request_id] = exchange
         self.link.receive(((request_id, packet),))
         self._pump.wake()
@@ -66,8 +78,13 @@ class HttpPort:
     def flush(self, link: Link) -> None:
         """Called by the pump: give each answer to its request, then let each connection write
         once."""
+        others = self.exchanges.flush()
+        if others:
+            self._flush_others(others)
+
+    def _flush_others(self, packets: list[tuple[int, bytes]]) -> None:
         clients: dict[Client, None] = {}
-        for request_id, packet in link.take():
+        for request_id, packet in packets:
             if packet[0] == _PREPARE:
                 self._flush_prepare(request_id)
                 continue
@@ -90,6 +107,7 @@ class HttpPort:
             self._unavailable(exchange)
             if not exchange.client.closed:
                 exchange.client.write_ready()
+        self.exchanges.abandon(response_head(_CLOSED) + b"\r\n" + _CLOSED.body)
         self.link.owner = None
         self.link.close()
 
@@ -104,14 +122,11 @@ class HttpPort:
         self._pump.wake()
 
     def _unavailable(self, exchange: Exchange) -> None:
-        response = problem(503, "this account is closed")
-        exchange.body = response.body
-        exchange.head = response_head(response)
+        exchange.body = _CLOSED.body
+        exchange.head = response_head(_CLOSED)
 
     def _refuse(self, exchange: Exchange) -> None:
-        """Not a Prepare at all. The packet in the body is for peers that read it (quilt)."""
-        reject = Reject(code="F01", triggered_by=self._pump.switch.address, message=_INVALID)
-        exchange.body = bytes(reject)
+        exchange.body = refusal(self._pump)
         exchange.head = packet_head(400, len(exchange.body))
 
     def _is_invalid_packet(self, packet: bytes) -> bool:

@@ -20,10 +20,12 @@ import asyncio
 import logging
 import ssl
 
+from fastilp._core.http_in import HttpAccess, HttpExchanges
 from fastilp.transports.auth import TokenTable, bearer_token
 from fastilp.transports.btp import BtpLimits, BtpPort, BtpSession
 from fastilp.transports.btp_server import BtpServerSession
-from fastilp.transports.http_connection import HttpConnection
+from fastilp.transports.http_connection import Connection
+from fastilp.transports.http_fast import FastConnection
 from fastilp.transports.http_messages import (
     PACKET_CONTENT_TYPES,
     Fallback,
@@ -35,7 +37,7 @@ from fastilp.transports.http_messages import (
     problem,
     username_in,
 )
-from fastilp.transports.http_port import HttpPort
+from fastilp.transports.http_port import HttpPort, refusal
 from fastilp.transports.pump import Pump
 from fastilp.transports.websocket import adopt_websocket
 
@@ -71,6 +73,15 @@ class HttpListener:
         self.port = 0
         self.now = 0.0
         """Loop time of the last sweep: exact enough for time-outs, and free."""
+        self.access = HttpAccess(
+            find=self._find,
+            refusal=lambda: refusal(pump),
+            wake=pump.wake,
+            head_size_max=self.limits.header_size_max,
+            body_size_max=self.limits.body_size_max,
+            requests_in_flight_max=self.limits.requests_in_flight_max,
+        )
+        http_tokens.on_change.append(self.access.forget)
         self._http_tokens = http_tokens
         self._btp_tokens = btp_tokens
         self._fallback = fallback
@@ -78,16 +89,16 @@ class HttpListener:
         self._ssl_context = ssl_context
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
-        self._connections: set[HttpConnection] = set()
+        self._connections: set[Connection] = set()
         # In the order in which they came.
-        self._refused: dict[HttpConnection, None] = {}
+        self._refused: dict[Connection, None] = {}
         self._sessions: set[BtpSession] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError. Port 0 picks a free one, see `port`."""
         self._server = await self._loop.create_server(
-            lambda: HttpConnection(self), host, port, ssl=self._ssl_context, backlog=1_024
+            lambda: FastConnection(self), host, port, ssl=self._ssl_context, backlog=1_024
         )
         self.port = self._server.sockets[0].getsockname()[1]
         if self._sweep_timer is None:
@@ -128,9 +139,12 @@ class HttpListener:
 
     # --- What connections ask -------------------------------------------------------------------
 
-    def opened(self, connection: HttpConnection) -> bool:
+    def is_full(self) -> bool:
+        return self.connection_count() >= self.limits.connections_max
+
+    def opened(self, connection: Connection) -> bool:
         """False: there are too many. Those are swept too, as their client may never close."""
-        if self.connection_count() >= self.limits.connections_max:
+        if self.is_full():
             if len(self._refused) >= _REFUSED_MAX:
                 oldest = next(iter(self._refused))
                 del self._refused[oldest]
@@ -140,7 +154,7 @@ class HttpListener:
         self._connections.add(connection)
         return True
 
-    def lost(self, connection: HttpConnection) -> None:
+    def lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
         self._refused.pop(connection, None)
 
@@ -203,9 +217,14 @@ class HttpListener:
         adopt_websocket(transport, received, session, self._btp_limits.message_size_max)
         return True
 
+    def _find(self, username: str | None, token: str) -> HttpExchanges | None:
+        tokens = self._http_tokens
+        port = tokens.find(username, token) if username else tokens.find_by_token(token)
+        return None if port is None else port.exchanges
+
     def _sweep(self) -> None:
         """Close what has outlived its time."""
-        self.now = self._loop.time()
+        self.now = self.access.now = self._loop.time()
         for connection in [*self._connections, *self._refused]:
             connection.sweep(self.now)
         limits = self.limits

@@ -1,5 +1,5 @@
-"""The server side of a WebSocket on a connection that somebody else accepted. Imports nothing of
-the package.
+"""The server side of a WebSocket on a connection that somebody else accepted. Imports transports
+only.
 
 picows can only listen by itself; ILP-over-HTTP and BTP share one port. So the HTTP shell reads the
 upgrade request and hands over the transport with every byte it has read, from the request line on.
@@ -10,6 +10,8 @@ import logging
 
 from picows import WSAutoPingStrategy, WSListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
+
+from fastilp.transports.adopt import adopt
 
 _log = logging.getLogger("fastilp.websocket")
 
@@ -41,17 +43,4 @@ def adopt_websocket(
         None,
         _READ_BUFFER_SIZE,
     )
-    # uvloop chooses between data_received and get_buffer when reading starts, so it must start
-    # anew.
-    transport.pause_reading()
-    transport.set_protocol(protocol)
-    protocol.connection_made(transport)
-    rest = memoryview(received)
-    while rest and not transport.is_closing():
-        buffer = protocol.get_buffer(-1)
-        size = min(len(buffer), len(rest))
-        buffer[:size] = rest[:size]
-        rest = rest[size:]
-        protocol.buffer_updated(size)
-    if not transport.is_closing():
-        transport.resume_reading()
+    adopt(transport, protocol, received)

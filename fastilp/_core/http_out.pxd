@@ -1,0 +1,58 @@
+# Requests of ILP-over-HTTP that we send: from a link's egress to connections, and from answers to
+# rows.
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastilp._core.arena cimport Arena
+from fastilp._core.codec_http cimport HttpHead
+from fastilp._core.http_socket cimport HttpSocket
+from fastilp._core.link cimport Link
+
+
+cdef enum:
+    EXPIRY_SIZE = 17                # digits of expiresAt (RFC 27)
+
+
+cdef struct Written:
+    # A request whose answer is awaited.
+    uint32_t request_id
+    uint8_t[EXPIRY_SIZE] expiry
+
+
+cdef class HttpOutlet:
+    cdef readonly Link link
+    cdef readonly uint32_t depth
+    cdef public double now
+    cdef public str last_error
+    cdef bytes _head                # of every request, up to the digits of its length
+    cdef object _wake
+    cdef list _open                 # connections that can take a request; the last was used last
+    cdef Arena _queue               # records as in a link's egress, from _queue_at on
+    cdef size_t _queue_at
+    cdef readonly size_t queue_count
+    cdef size_t _queue_count_max
+    cdef size_t _queue_size_max
+
+    cdef HttpClientConnection _next_open(self)
+    cdef bint _is_full(self, size_t size) noexcept
+    cdef int _enqueue(self, const uint8_t* record, size_t size) except -1
+    cdef int _answer(self, uint32_t request_id, const uint8_t* packet, size_t size) except -1
+    cdef void _forget_sent(self) noexcept
+
+
+cdef class HttpClientConnection(HttpSocket):
+    cdef HttpOutlet _outlet
+    cdef HttpHead _head
+    cdef Written* _written          # ring of the outlet's depth
+    cdef uint32_t _first
+    cdef readonly uint32_t waiting
+    cdef bint _listed               # among the outlet's open ones
+    cdef bint _other                # the full parser reads its answers
+    cdef bint _over                 # takes no request any more
+    cdef public double idle_since
+    cdef public double keep_alive_seconds
+
+    cdef int _send(self, uint32_t request_id, const uint8_t* packet, size_t size) except -1
+    cdef uint32_t _pop(self) noexcept
+    cdef int _offer(self) except -1
+    cdef int _take(self, const uint8_t* message) except -1

@@ -1,0 +1,70 @@
+from collections.abc import Callable
+from typing import final
+
+from typing_extensions import disjoint_base
+
+from fastilp._core.http_socket import HttpSocket
+from fastilp._core.link import Link
+
+@final
+class HttpOutlet:
+    """The Prepares of one http-out link on their way to connections. `head`: of every request, up
+    to and with `Content-Length: `. `depth`: requests at a time on one connection."""
+
+    link: Link
+    depth: int
+    now: float
+    """Set by the shell now and then; what time-outs are measured by."""
+    last_error: str
+    """Why the last Prepare was not answered; an answer empties it."""
+    queue_count: int
+    """Prepares that wait for a connection."""
+    def __init__(
+        self,
+        link: Link,
+        head: bytes,
+        wake: Callable[[], None],
+        *,
+        depth: int,
+        queue_count_max: int,
+        queue_size_max: int,
+    ) -> None: ...
+    def flush(self) -> list[int]:
+        """Give each Prepare on the link to a connection, or let it wait. Returns the ids of those
+        for which the queue has no room."""
+    def dispatch(self) -> None:
+        """Give what waits to the connections that can take it."""
+    def drop_queue(self, expired_before: bytes | None = None) -> list[int]:
+        """Forget what waits for a connection, or of it what expired before this time (17 digits).
+        Returns the request ids."""
+
+@disjoint_base
+class HttpClientConnection(HttpSocket):
+    """One socket of the pool. To be subclassed by the shell."""
+
+    waiting: int
+    """Requests that were written and not answered."""
+    idle_since: float
+    keep_alive_seconds: float
+    """How long it may be idle, as the server says; infinite if it does not."""
+    expiry: bytes
+    """Of the oldest request without an answer, 17 digits; empty if there is none."""
+    def __init__(self, outlet: HttpOutlet) -> None: ...
+    def answered(self, request_id: int, status: int, body: bytes) -> None:
+        """For the subclass: an answer that is no packet, or not with status 200."""
+    def other(self, received: bytes) -> None:
+        """For the subclass: bytes for the full parser, as all that follow on this connection."""
+    def failed(self, error: str) -> None:
+        """For the subclass: the peer broke the protocol; withdraw and hang up."""
+    def retire(self) -> None:
+        """For the subclass: the peer will close this connection; withdraw and hang up."""
+    def opened(self) -> None:
+        """It can take requests."""
+    def pop(self) -> int:
+        """The id of the oldest request without an answer, for the full parser. IndexError."""
+    def offer(self) -> None:
+        """It can take the next request (after `pop`)."""
+    def withdraw(self) -> None:
+        """It takes no request any more."""
+    def lost(self) -> list[int]:
+        """The socket has gone. Returns the ids of the requests without an answer."""
