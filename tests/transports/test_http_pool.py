@@ -1,5 +1,5 @@
-"""The HTTP sender's pool: pipelining, answers that only the full parser reads, and what is lost with
-a connection."""
+"""The HTTP sender's pool: pipelining, answers that only the full parser reads, and what is lost
+with a connection."""
 
 import asyncio
 
@@ -19,9 +19,9 @@ from tests.transports.test_http_client import (
     sending,
 )
 
-CHUNKED = (
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"%x\r\n%s\r\n0\r\n\r\n" % (len(FULFILL), FULFILL)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (
+    len(FULFILL),
+    FULFILL,
 )
 DEEP = HttpSenderLimits(connections_max=1, pipeline_depth=8)
 
