@@ -59,6 +59,9 @@ class AccountDetails:
     ilp_over_http_url: str | None = None
     ilp_over_http_incoming_token: str | None = None
     ilp_over_http_outgoing_token: str | None = None
+    ilp_over_batch_url: str | None = None
+    ilp_over_batch_incoming_token: str | None = None
+    ilp_over_batch_outgoing_token: str | None = None
     ilp_over_btp_url: str | None = None
     ilp_over_btp_incoming_token: str | None = None
     ilp_over_btp_outgoing_token: str | None = None

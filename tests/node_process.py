@@ -18,7 +18,9 @@ _END_SECONDS = 60.0
 class NodeProcess:
     """A node on a free port, its files in `directory`. As a context manager it kills at the end."""
 
-    def __init__(self, directory: Path, config: str, address: str = "example.node") -> None:
+    def __init__(
+        self, directory: Path, config: str, address: str = "example.node", listen: str = ""
+    ) -> None:
         directory.mkdir(exist_ok=True)
         self.directory = directory
         self.data_dir = directory / "data"
@@ -31,12 +33,14 @@ admin_auth_token = "{ADMIN_TOKEN}"
 data_dir = "{self.data_dir}"
 [listen]
 http = "127.0.0.1:0"
+{listen}
 [logging]
 format = "json"
 {config}
 """
         )
         self.http = ""
+        self.batch = ""
         self.process: subprocess.Popen[bytes] | None = None
         self._ready = directory / "ready.json"
         self._log = directory / "log"
@@ -63,7 +67,8 @@ format = "json"
             assert self.running().poll() is None, self.log()
             assert time.monotonic() < end, self.log()
             time.sleep(0.02)
-        self.http = json.loads(self._ready.read_text())["http"]
+        ready = json.loads(self._ready.read_text())
+        self.http, self.batch = ready["http"], ready.get("batch", "")
 
     def spawn(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "fastilp", "run", "--config", str(self.config)]

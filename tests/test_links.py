@@ -4,6 +4,7 @@ from fastilp._core.ledger import Ledger
 from fastilp._core.switch import Switch
 from fastilp.node.links import AccountLinks
 from fastilp.transports.auth import TokenTable
+from fastilp.transports.batch import BatchPort
 from fastilp.transports.btp import BtpPort
 from fastilp.transports.http_port import HttpPort
 from fastilp.transports.pump import Pump
@@ -17,15 +18,16 @@ async def test_closed_links_are_gone() -> None:
     pump = Pump(switch)
     http_tokens: TokenTable[HttpPort] = TokenTable()
     btp_tokens: TokenTable[BtpPort] = TokenTable()
-    alice = details(
-        "alice", ilp_over_http_incoming_token="secret", ilp_over_btp_incoming_token="secret"
-    )
+    batch_tokens: TokenTable[BatchPort] = TokenTable()
+    protocols = ("http", "batch", "btp")
+    alice = details("alice", **{f"ilp_over_{each}_incoming_token": "secret" for each in protocols})
     account = switch.add_account("alice", asset_code="USD", asset_scale=9)
-    links = AccountLinks(pump, account, alice, http_tokens, btp_tokens)
+    links = AccountLinks(pump, account, alice, http_tokens, btp_tokens, batch_tokens)
     links.start()
-    assert links.states() == {"http-in": True, "btp": False}
+    assert links.states() == {"http-in": True, "batch": False, "btp": False}
     assert http_tokens.find("alice", "secret") and btp_tokens.find("alice", "secret")
+    assert batch_tokens.find("alice", "secret")
     await links.close()
-    assert links.states() == {"http-in": False, "btp": False}
-    assert len(http_tokens) == len(btp_tokens) == 0
+    assert links.states() == {"http-in": False, "batch": False, "btp": False}
+    assert len(http_tokens) == len(btp_tokens) == len(batch_tokens) == 0
     pump.close()

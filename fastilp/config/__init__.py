@@ -57,15 +57,28 @@ def load(path: str | Path | None = None, overrides: Mapping[str, object] | None 
     found = contradictions(settings)
     if found:
         raise _config_error(found, origins)
-    # A data_dir of the file, or none at all, must not depend on where the node is started from.
-    given_apart = any("data_dir" in (each.get("node") or {}) for each in (environment, flags))
-    folder = Path(path).parent if path is not None and not given_apart else Path()
-    return _with_data_dir(settings, os.path.abspath(folder / settings.node.data_dir))
+    return _with_whole_paths(settings, path, (environment, flags))
 
 
-def _with_data_dir(settings: Settings, data_dir: str) -> Settings:
-    node = settings.node.model_copy(update={"data_dir": data_dir})
-    return settings.model_copy(update={"node": node})
+# Paths that a setting names, or has as its default.
+_PATHS = (("node", "data_dir"), ("listen", "batch_tls_certificate"), ("listen", "batch_tls_key"))
+
+
+def _with_whole_paths(
+    settings: Settings, path: str | Path | None, apart: tuple[dict[str, Any], ...]
+) -> Settings:
+    """A path of the file, or a default, must not depend on where the node is started from."""
+    for section_name, key in _PATHS:
+        section = getattr(settings, section_name)
+        value = getattr(section, key)
+        if value is None:
+            continue
+        given_apart = any(key in (each.get(section_name) or {}) for each in apart)
+        folder = Path(path).parent if path is not None and not given_apart else Path()
+        update = {key: os.path.abspath(folder / value)}
+        section = section.model_copy(update=update)
+        settings = settings.model_copy(update={section_name: section})
+    return settings
 
 
 def unknown_variables() -> list[str]:

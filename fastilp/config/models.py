@@ -127,21 +127,35 @@ def _host_port_or_unix(value: object) -> str:
     return _host_port(value)
 
 
+def _check_url(value: object, schemes: tuple[str, ...]) -> str:
+    right = f"must be a URL with a host and one of the schemes {', '.join(schemes)}"
+    if not isinstance(value, str) or value != value.strip():
+        raise ValueError(right)
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in schemes and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(right)
+    return value
+
+
 def _url(*schemes: str) -> BeforeValidator:
-    def check(value: object) -> str:
-        right = f"must be a URL with a host and one of the schemes {', '.join(schemes)}"
-        if not isinstance(value, str) or value != value.strip():
-            raise ValueError(right)
-        try:
-            parts = urlsplit(value)
-            usable = parts.scheme in schemes and parts.hostname and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
+    return BeforeValidator(lambda value: _check_url(value, schemes))
+
+
+def _batch_url(value: object) -> str:
+    right = "must be ilp+tcp://host[:port], ilp+tls://host[:port] or ilp+unix:///path"
+    if isinstance(value, str) and value.startswith("ilp+unix:"):
+        parts = urlsplit(value)
+        if parts.hostname or len(parts.path) < 2 or value != value.strip():
             raise ValueError(right)
         return value
-
-    return BeforeValidator(check)
+    try:
+        return _check_url(value, ("ilp+tcp", "ilp+tls"))
+    except ValueError:
+        raise ValueError(right) from None
 
 
 def _hex_seed(value: object) -> object:
@@ -172,6 +186,7 @@ AssetCode = Annotated[str, BeforeValidator(_asset_code)]
 HostPort = Annotated[str, BeforeValidator(_host_port)]
 HostPortOrUnix = Annotated[str, BeforeValidator(_host_port_or_unix)]
 HttpUrl = Annotated[str, _url("http", "https")]
+BatchUrl = Annotated[str, BeforeValidator(_batch_url)]
 BtpUrl = Annotated[str, _url("btp+ws", "btp+wss", "ws", "wss")]
 Seed = Annotated[SecretStr, BeforeValidator(_hex_seed)]
 Token = Annotated[SecretStr, BeforeValidator(_token)]
@@ -207,6 +222,8 @@ class ListenConfig(_Section):
     http: HostPort = "127.0.0.1:7770"
     settlement: HostPort | None = None
     batch: HostPortOrUnix | None = None
+    batch_tls_certificate: Annotated[str, Field(min_length=1)] | None = None
+    batch_tls_key: Annotated[str, Field(min_length=1)] | None = None
 
 
 class ExchangeRateConfig(_Section):
@@ -247,6 +264,9 @@ class AccountConfig(_Section):
     ilp_over_http_url: HttpUrl | None = None
     ilp_over_http_incoming_token: Token | None = None
     ilp_over_http_outgoing_token: Token | None = None
+    ilp_over_batch_url: BatchUrl | None = None
+    ilp_over_batch_incoming_token: Token | None = None
+    ilp_over_batch_outgoing_token: Token | None = None
     ilp_over_btp_url: BtpUrl | None = None
     ilp_over_btp_incoming_token: Token | None = None
     ilp_over_btp_outgoing_token: Token | None = None
@@ -298,7 +318,7 @@ class Settings(BaseSettings):
 
 def contradictions(settings: Settings) -> list[tuple[str, str]]:
     """What is wrong between settings that are each right: (dotted key, what would be right)."""
-    problems: list[tuple[str, str]] = []
+    problems = _listen_contradictions(settings.listen)
     for account in settings.accounts:
         problems += [
             (f"accounts.{account.username}.{key}", text)
@@ -314,6 +334,17 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
             text = f"{username!r} is no account; there are: {', '.join(usernames) or 'none'}"
             problems.append((f"routes.{prefix}", text))
     return problems
+
+
+def _listen_contradictions(listen: ListenConfig) -> list[tuple[str, str]]:
+    if listen.batch_tls_certificate is None:
+        if listen.batch_tls_key is None:
+            return []
+        return [("listen.batch_tls_key", "has no effect without batch_tls_certificate")]
+    if listen.batch is None or listen.batch.startswith("unix:"):
+        text = "has no effect without batch on a host and port"
+        return [("listen.batch_tls_certificate", text)]
+    return []
 
 
 def _account_contradictions(account: AccountConfig, settings: Settings) -> list[tuple[str, str]]:
@@ -344,7 +375,8 @@ def _account_contradictions(account: AccountConfig, settings: Settings) -> list[
         if threshold is None:
             key, other = other, key
         problems.append((key, f"has no effect without {other}; give both or neither"))
-    if account.endpoint and (account.ilp_over_http_url or account.ilp_over_btp_url):
+    urls = (account.ilp_over_http_url, account.ilp_over_batch_url, account.ilp_over_btp_url)
+    if account.endpoint and any(urls):
         text = "packets of this account end in this process; leave the URL or the endpoint out"
         problems.append(("endpoint", text))
     return problems

@@ -26,6 +26,8 @@ _ACCOUNT_NOT_FOUND = "https://errors.interledger.org/http-api/accounts/account-n
 _TOKENS = (
     "ilp_over_http_incoming_token",
     "ilp_over_http_outgoing_token",
+    "ilp_over_batch_incoming_token",
+    "ilp_over_batch_outgoing_token",
     "ilp_over_btp_incoming_token",
     "ilp_over_btp_outgoing_token",
 )
@@ -51,6 +53,9 @@ _ACCOUNT_FIELDS = (
     "amount_per_minute_limit",
     "settlement_engine_url",
     # Ours.
+    "ilp_over_batch_url",
+    "ilp_over_batch_incoming_token",
+    "ilp_over_batch_outgoing_token",
     "max_balance",
     "max_in_flight_amount",
     "in_flight_in_max",

@@ -7,16 +7,14 @@ over BTP and is still unanswered then stays reserved, for the crash report of th
 """
 
 import asyncio
-import errno
 import os
-import socket
 from pathlib import Path
 
 import structlog
 
 from fastilp._core.switch import Switch
 from fastilp.config import secret_seed
-from fastilp.config.models import Settings, split_host_port
+from fastilp.config.models import Settings
 from fastilp.control.accounts import Accounts
 from fastilp.control.punts import Punts
 from fastilp.control.rates import set_rates
@@ -24,6 +22,7 @@ from fastilp.control.status import StatusApi
 from fastilp.errors import ConfigError
 from fastilp.node.details import details_of
 from fastilp.node.links import AccountLinks
+from fastilp.node.listening import check_addresses, listen_batch, listen_http, with_port
 from fastilp.node.report import (
     EventLog,
     log_crash_report,
@@ -33,6 +32,8 @@ from fastilp.node.report import (
 )
 from fastilp.storage.ledger import Ledger
 from fastilp.transports.auth import TokenTable
+from fastilp.transports.batch import BatchPort
+from fastilp.transports.batch_server import BatchListener
 from fastilp.transports.btp import BtpPort
 from fastilp.transports.http_messages import HttpRequest, HttpResponse
 from fastilp.transports.http_port import HttpPort
@@ -53,7 +54,7 @@ class Node:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         # Before anything is written: with a taken port there is to be no new ledger either.
-        _check_address(settings.listen.http)
+        check_addresses(settings.listen)
         self.ledger = _open_ledger(settings)
         try:
             self._build()
@@ -88,6 +89,7 @@ class Node:
         self.pump = Pump(self.switch, self._events)
         self._links: dict[str, AccountLinks] = {}
         self._listener: HttpListener | None = None
+        self._batch_listener: BatchListener | None = None
 
     async def start(self) -> None:
         """Listen and dial. Raises ConfigError where listening fails; then nothing is left open."""
@@ -101,18 +103,20 @@ class Node:
         Punts(self.switch, self.accounts.details, self.pump.wake)
         http_tokens: TokenTable[HttpPort] = TokenTable()
         btp_tokens: TokenTable[BtpPort] = TokenTable()
+        batch_tokens: TokenTable[BatchPort] = TokenTable()
         for account, details in self.accounts:
             self._links[details.username] = AccountLinks(
-                self.pump, account, details, http_tokens, btp_tokens
+                self.pump, account, details, http_tokens, btp_tokens, batch_tokens
             )
         listener = HttpListener(self.pump, http_tokens, btp_tokens, fallback=self._fallback())
-        await _listen(listener, self.settings.listen.http)
+        await listen_http(listener, self.settings.listen)
         self._listener = listener
+        self._batch_listener = await listen_batch(self.pump, batch_tokens, self.settings.listen)
         for links in self._links.values():
             links.start()
         _log.info(
             "ready",
-            http=self.http,
+            **self.addresses(),
             ilp_address=self.switch.address,
             accounts=len(self._links),
             data_dir=self.settings.node.data_dir,
@@ -122,9 +126,15 @@ class Node:
     @property
     def http(self) -> str:
         """Where it listens, host:port, with the port that the system chose."""
-        host, _ = split_host_port(self.settings.listen.http)
         port = self._listener.port if self._listener else 0
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return with_port(self.settings.listen.http, port)
+
+    def addresses(self) -> dict[str, str]:
+        """Where it listens, by the names of `[listen]`, with the ports that the system chose."""
+        found = {"http": self.http}
+        if self._batch_listener is not None and self.settings.listen.batch is not None:
+            found["batch"] = with_port(self.settings.listen.batch, self._batch_listener.port)
+        return found
 
     async def stop(self) -> None:
         """Take no more, finish what is in flight (at most `drain_max_ms`), commit, close."""
@@ -144,11 +154,15 @@ class Node:
         if self._listener is not None:
             _log.info("draining", in_flight=self.switch.in_flight())
             self._listener.stop_accepting()
+            if self._batch_listener is not None:
+                self._batch_listener.stop_accepting()
             self._events.draining = True
             self.switch.drain()
             await self._drain()
             await self._reject_waiting()
             await self._listener.drain(_HANG_UP_SECONDS)
+            if self._batch_listener is not None:
+                await self._batch_listener.drain(_HANG_UP_SECONDS)
         for links in self._links.values():
             await links.close()
         self.pump.close()
@@ -217,33 +231,3 @@ def _open_ledger(settings: Settings) -> Ledger:
     if is_new:
         _log.info("a new ledger was created", data_dir=str(path))
     return ledger
-
-
-def _check_address(address: str) -> None:
-    host, port = split_host_port(address)
-    try:
-        socket.create_server((host, port), family=_family(host)).close()
-    except socket.gaierror:
-        # Perhaps a name of the other family: listening itself knows better.
-        return
-    except OSError as error:
-        raise _cannot_listen(address, error) from None
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def _cannot_listen(address: str, error: OSError) -> ConfigError:
-    reason = error.strerror or str(error)
-    if error.errno == errno.EADDRINUSE:
-        reason = "another program listens there; stop it, or choose another port (--http)"
-    return ConfigError(f"cannot listen on {address}: {reason}", key="listen.http")
-
-
-async def _listen(listener: HttpListener, address: str) -> None:
-    host, port = split_host_port(address)
-    try:
-        await listener.start(host, port)
-    except OSError as error:
-        raise _cannot_listen(address, error) from None

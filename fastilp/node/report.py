@@ -43,11 +43,7 @@ def log_left_over(accounts: Accounts) -> None:
 
 def log_unserved(settings: Settings) -> None:
     """Settings that are accepted and have no effect yet must not look as if they had one."""
-    keys = [
-        f"listen.{name}"
-        for name in ("settlement", "batch")
-        if getattr(settings.listen, name) is not None
-    ]
+    keys = ["listen.settlement"] if settings.listen.settlement is not None else []
     keys += [
         f"accounts.{account.username}.settlement_engine_url"
         for account in settings.accounts

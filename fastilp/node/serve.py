@@ -83,7 +83,7 @@ def _write_ready_file(path: Path, node: Node) -> None:
     # Renamed into place: whoever waits for the file finds all of it.
     draft = path.with_name(f"{path.name}.draft")
     try:
-        draft.write_text(json.dumps({"http": node.http, "pid": os.getpid()}) + "\n")
+        draft.write_text(json.dumps({**node.addresses(), "pid": os.getpid()}) + "\n")
         draft.replace(path)
     except OSError as error:
         raise UsageError(f"--ready-file {path} cannot be written: {error.strerror}") from None

@@ -138,6 +138,9 @@ class AccountRecord:
     ilp_over_http_url: str | None = None
     ilp_over_http_incoming_token: bytes | None = None
     ilp_over_http_outgoing_token: bytes | None = None
+    ilp_over_batch_url: str | None = None
+    ilp_over_batch_incoming_token: bytes | None = None
+    ilp_over_batch_outgoing_token: bytes | None = None
     ilp_over_btp_url: str | None = None
     ilp_over_btp_incoming_token: bytes | None = None
     ilp_over_btp_outgoing_token: bytes | None = None
@@ -154,7 +157,15 @@ class StaticRouteRecord:
     username: str
 
 
-ACCOUNTS: Kind[AccountRecord] = Kind("account", AccountRecord, lambda record: record.username)
+def _without_batch(fields: Fields) -> Fields:
+    """Version 1 knew no batch protocol."""
+    names = ("url", "incoming_token", "outgoing_token")
+    return fields | {f"ilp_over_batch_{name}": None for name in names}
+
+
+ACCOUNTS: Kind[AccountRecord] = Kind(
+    "account", AccountRecord, lambda record: record.username, upgrades=(_without_batch,)
+)
 STATIC_ROUTES: Kind[StaticRouteRecord] = Kind(
     "static_route", StaticRouteRecord, lambda record: record.prefix
 )

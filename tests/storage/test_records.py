@@ -36,7 +36,7 @@ ALICE = AccountRecord(
 def test_a_record_comes_back() -> None:
     key, value = ACCOUNTS.put(ALICE)
     assert key == b"account/alice"
-    assert value[0] == ACCOUNTS.version == 1
+    assert value[0] == ACCOUNTS.version == 2
     assert ACCOUNTS.unpack(key, value) == ALICE
     assert msgpack.unpackb(value[1:], ext_hook=lambda code, data: data)["asset_scale"] == 9
 
@@ -73,8 +73,8 @@ def test_any_bytes_are_a_record_or_refused(value: bytes) -> None:
 
 def test_a_newer_version_is_refused() -> None:
     key, value = ACCOUNTS.put(ALICE)
-    with pytest.raises(StorageError, match="has version 2, this fastilp reads account records up"):
-        ACCOUNTS.unpack(key, b"\2" + value[1:])
+    with pytest.raises(StorageError, match="has version 3, this fastilp reads account records up"):
+        ACCOUNTS.unpack(key, b"\3" + value[1:])
 
 
 def test_an_older_version_is_raised_step_by_step() -> None:
@@ -150,3 +150,16 @@ def test_records_of_a_store(store: Store) -> None:
     assert [route.prefix for route in STATIC_ROUTES.items(store)] == ["", "g.a", "g.b"]
     store.write(2, deletes=[ACCOUNTS.key("alice")])
     assert list(ACCOUNTS.items(store)) == [bob]
+
+
+def test_an_account_of_version_1_has_no_batch_protocol() -> None:
+    """As the release before wrote it."""
+    fields = {
+        name: value
+        for name, value in dataclasses.asdict(ALICE).items()
+        if not name.startswith("ilp_over_batch_") and name != "min_balance"
+    }
+    first = b"\1" + msgpack.packb(fields)
+    read = ACCOUNTS.unpack(b"account/alice", first)
+    assert read == dataclasses.replace(ALICE, min_balance=None)
+    assert read.ilp_over_batch_url is None

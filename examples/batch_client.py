@@ -1,0 +1,42 @@
+"""Pay over the batch protocol (docs/batch-protocol.md) with nothing but a socket and MessagePack.
+
+batch_client.py HOST PORT ACCOUNT TOKEN DESTINATION AMOUNT sends one Prepare and prints the answer.
+Its condition is that of 32 zero bytes, which an account with `endpoint = "loopback"` fulfils.
+"""
+
+import hashlib
+import socket
+import sys
+import time
+
+import msgpack
+
+
+def octets(data):
+    """A variable-length octet string of OER: its length, and it."""
+    size = len(data)
+    return (bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2, "big")) + data
+
+
+def prepare(destination, amount):
+    expires_at = time.strftime("%Y%m%d%H%M%S000", time.gmtime(time.time() + 20)).encode()
+    condition = hashlib.sha256(bytes(32)).digest()
+    content = amount.to_bytes(8, "big") + expires_at + condition
+    return b"\x0c" + octets(content + octets(destination.encode()) + octets(b""))
+
+
+def values(connection):
+    unpacker = msgpack.Unpacker()
+    while data := connection.recv(65_536):
+        unpacker.feed(data)
+        yield from unpacker
+
+
+host, port, account, token, destination, amount = sys.argv[1:]
+with socket.create_connection((host, int(port))) as connection:
+    received = values(connection)
+    connection.sendall(msgpack.packb({"ilp": 1, "account": account, "token": token}))
+    print(next(received))
+    connection.sendall(msgpack.packb([7, prepare(destination, int(amount))]))
+    request_id, packet = next(value for value in received if value is not None)
+    print(request_id, {13: "fulfilled", 14: "rejected"}[packet[0]], packet.hex())
