@@ -90,7 +90,16 @@ soak: $(STAMPS)/dev $(STAMPS)/built-release  ## the long counts: model, kills, i
 bench-micro: $(STAMPS)/dev $(STAMPS)/built-release  ## micro benchmarks of the core
 	$(PYTEST) bench/micro --benchmark-only --benchmark-columns=min,median,ops $(ARGS)
 
-bench: bench-micro  ## all benchmarks
+# BENCH=quick: one short run of each, for a look; the README keeps its figures.
+BENCH ?= full
+RUNS ?= $(if $(filter quick,$(BENCH)),1,7)
+DURATION ?= $(if $(filter quick,$(BENCH)),2,10)
+RESULTS ?= bench/results
+bench: $(STAMPS)/dev $(STAMPS)/built-release  ## fastilp and others under load; BENCH=quick
+	@mkdir -p $(RESULTS)
+	$(BIN)/fastilp loadtest bench bench/scenarios --runs $(RUNS) --duration $(DURATION) \
+	$(if $(filter quick,$(BENCH)),--warm-up 0.5,--readme README.md) \
+	--html $(RESULTS)/report.html --json $(RESULTS)/results.json $(ARGS)
 
 run: $(STAMPS)/built-release  ## a node, two accounts and a burst of payments; ONCE=1 ends after it
 	$(BIN)/fastilp demo $(if $(ONCE),--once)

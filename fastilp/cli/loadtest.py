@@ -14,14 +14,13 @@ from rich.console import Console
 from rich.status import Status
 
 from fastilp.errors import UsageError
-from fastilp.loadtest.report import render
+from fastilp.loadtest.report import figures, render
 from fastilp.loadtest.run import Timing
 from fastilp.loadtest.suite import Point, Suite, load_scenarios
 from fastilp.loadtest.summary import Document, save
 from fastilp.loadtest.table import (
     console_table,
     headline,
-    markdown_table,
     microseconds,
     replace_figures,
 )
@@ -245,8 +244,7 @@ def report(
 
 
 def write_figures(found: Document, readme: Path) -> None:
-    text = f"\n{headline(found)}\n\n{markdown_table(found)}\n"
-    readme.write_text(replace_figures(readme.read_text(), text))
+    readme.write_text(replace_figures(readme.read_text(), figures(found)))
 
 
 def _title(load: Load) -> str:
@@ -261,7 +259,8 @@ def _measure(
         suite = Suite(points, timing, runs, _Live(status))
         found = suite.run()
     for each in found["left_out"]:
-        _console.print(f"left out: {each['target']}, {each['scenario']}: {each['reason']}")
+        text = f"left out: {each['target']}, {each['scenario']}: {each['reason']}"
+        _console.print(text, markup=False)
     wide = Console(highlight=False, width=None if _console.is_terminal else _FILE_WIDTH)
     wide.print(console_table(found["entries"]))
     _console.print(headline(found), style="dim")

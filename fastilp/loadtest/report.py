@@ -10,7 +10,7 @@ from html import escape
 from fastilp.loadtest.derived import Finding, findings
 from fastilp.loadtest.plots import Axis, Series, bars, lines
 from fastilp.loadtest.summary import LATENCIES, Document, Entry
-from fastilp.loadtest.table import codes, headline, microseconds
+from fastilp.loadtest.table import codes, headline, markdown_table, microseconds
 
 _COLOURS = (
     "#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#dc2626", "#0891b2", "#65a30d",
@@ -35,8 +35,9 @@ svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
         for n, c in enumerate(_COLOURS)
     )
 )
-# Keys of a load whose growth is drawn, and what they are called.
-_GROWTH = {"accounts": "accounts", "routes": "routes"}
+# Keys of a load whose growth is drawn.
+_GROWTH = ("accounts", "routes")
+_MEMORY_SECONDS_MIN = 60
 
 
 def render(document: Document) -> str:
@@ -51,6 +52,7 @@ def render(document: Document) -> str:
         _section("Throughput", _throughput_bars(steady)),
         _section("Latency", "".join(_curves(steady))),
         _section("CPU per exchange as accounts and routes grow", _growth(entries)),
+        _section("Memory over time", _memory(entries)),
         _left_out(document),
     ]
     return (
@@ -59,6 +61,16 @@ def render(document: Document) -> str:
         f"<title>fastilp load test</title><style>{_STYLE}</style>"
         f"<h1>fastilp load test</h1>{''.join(parts)}</html>\n"
     )
+
+
+def figures(document: Document) -> str:
+    """What a README shows of it, in Markdown: comparisons, and the loads that do not grow."""
+    found = findings(document)
+    rows = "".join(f"| {each.what} | {each.shown} | {each.bound} |\n" for each in found)
+    compared = f"| | measured | wanted |\n|---|--:|--:|\n{rows}\n" if found else ""
+    entries = document["entries"]
+    steady = [entry for entry in entries if _grows(entry, entries) is None]
+    return f"\n{headline(document)}\n\n{compared}{markdown_table(steady)}\n"
 
 
 def _section(title: str, content: str) -> str:
@@ -90,7 +102,7 @@ def _findings(found: list[Finding]) -> str:
 
 
 def _table(entries: list[Entry]) -> str:
-    names = ("target", "exchanges/s", "CPU µs each", *LATENCIES, "tool busy", "rejects")
+    names = ("target", "exchanges/s", "CPU µs each", *LATENCIES, "memory", "tool busy", "rejects")
     head = "".join(f"<th>{escape(name)}</th>" for name in ("scenario", *names))
     rows = "".join(_table_row(entry) for entry in entries)
     return f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
@@ -106,6 +118,7 @@ def _table_row(entry: Entry) -> str:
         f"{median['throughput']:,.0f}",
         "–" if cpu is None else f"{cpu:.2f}",
         *(microseconds(flow["latency_us"][name]) for name in LATENCIES),
+        "–" if median["rss_bytes"] is None else f"{median['rss_bytes'] / 2**20:,.0f} MiB",
         f"{median['tool_cpu_share']:.0%}",
         codes(entry["codes"]),
     ]
@@ -193,13 +206,27 @@ def _growth(entries: list[Entry]) -> str:
             )
             for target in sorted({entry["target"] for entry in chosen})
         ]
-        across = Axis(_GROWTH[key], lambda value: f"{value:,.0f}", logarithmic=True)
+        across = Axis(key, lambda value: f"{value:,.0f}", logarithmic=True)
         title = chosen[0]["title"].rpartition(",")[0] or chosen[0]["title"]
         plots.append(
             f"<h3>{escape(title)}</h3>"
             + lines(series, across, Axis("CPU µs per exchange", lambda value: f"{value:g}"))
         )
     return "".join(plots)
+
+
+def _memory(entries: list[Entry]) -> str:
+    """Of runs that are long enough for it to mean something."""
+    series = [
+        Series(
+            _name(entry),
+            [(float(second), size / 2**20) for second, size in enumerate(entry["runs"][0]["rss"])],
+        )
+        for entry in entries
+        if len(entry["runs"][0]["rss"]) >= _MEMORY_SECONDS_MIN and entry["target"] != "direct"
+    ]
+    across = Axis("seconds", lambda value: f"{value:g}")
+    return lines(series, across, Axis("MiB", lambda value: f"{value:g}"))
 
 
 def _left_out(document: Document) -> str:

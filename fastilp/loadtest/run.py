@@ -78,11 +78,9 @@ def make_task(
 
 
 def _flows(access: Access, load: Load) -> tuple[Flow, ...]:
-    """The flow that is measured first, then the flood, on senders of its own."""
+    """The flow that is measured first, then the flood, on links of its own."""
     flood = load.flood
-    measured = access.senders[flood.links :] if flood else access.senders
-    if flood and not measured:
-        raise FastILPError(f"a flood of {flood.links} links leaves no sender to be measured")
+    measured = access.senders[-1:] if flood else access.senders
     same = {"destination": access.destination, "amount": load.amount, "payload": load.payload}
     flows = [
         Flow(

@@ -5,6 +5,7 @@ Imports the tasks, runs, targets and the summary.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,8 @@ class Suite:
             for number, point in enumerate(self._points):
                 if number not in self._left_out:
                     self._run_point(turn, number, point)
+        if not self._results and len(self._points) == 1:
+            raise UsageError(next(iter(self._left_out.values())))
         return self._document()
 
     def _run_point(self, turn: int, number: int, point: Point) -> None:
@@ -110,11 +113,16 @@ def load_scenarios(paths: Iterable[Path], only: set[str] | None = None) -> list[
     files = [
         file
         for path in paths
-        for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])
+        for file in (sorted(path.glob("*.json"), key=_order) if path.is_dir() else [path])
     ]
     if not files:
         raise UsageError("there are no scenario files")
     return [point for file in files for point in _points(file, only)]
+
+
+def _order(file: Path) -> list[tuple[str, int]]:
+    """By name, numbers in it by their size."""
+    return [(text, int(part or 0)) for text, part in re.findall(r"(\D+)(\d*)", file.stem)]
 
 
 def _points(file: Path, only: set[str] | None) -> list[Point]:

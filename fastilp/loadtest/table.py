@@ -23,6 +23,8 @@ _COLUMNS = (
     "max",
     "rejects",
 )
+# Scenario, target, exchanges/s, CPU, p50, p99.
+_MARKDOWN_COLUMNS = (0, 1, 2, 3, 4, 6)
 
 
 def console_table(entries: Iterable[Entry]) -> Table:
@@ -36,15 +38,15 @@ def console_table(entries: Iterable[Entry]) -> Table:
     return table
 
 
-def markdown_table(document: Document, columns: tuple[int, ...] = (0, 1, 2, 3, 4, 6)) -> str:
+def markdown_table(entries: Iterable[Entry]) -> str:
     lines = [
-        "| " + " | ".join(_COLUMNS[column] for column in columns) + " |",
-        "|" + "|".join("---" if column < 2 else "--:" for column in columns) + "|",
+        "| " + " | ".join(_COLUMNS[column] for column in _MARKDOWN_COLUMNS) + " |",
+        "|" + "|".join("---" if column < 2 else "--:" for column in _MARKDOWN_COLUMNS) + "|",
     ]
-    for entry in document["entries"]:
+    for entry in entries:
         # The first flow is the measured one; a flood behind it is no figure of its own.
         row = _rows(entry)[0]
-        lines.append("| " + " | ".join(row[column] for column in columns) + " |")
+        lines.append("| " + " | ".join(row[column] for column in _MARKDOWN_COLUMNS) + " |")
     return "\n".join(lines)
 
 

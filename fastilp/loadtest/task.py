@@ -25,7 +25,7 @@ class _Model(BaseModel):
 
 
 class Flood(_Model):
-    """Other links that press on the connector while a flow is measured."""
+    """Other links that press on the connector while a single one is measured."""
 
     links: _Positive
     window: Annotated[int, Field(ge=1, le=IN_FLIGHT_MAX // 2)]
@@ -69,6 +69,8 @@ class Load(_Model):
             raise ValueError("payload: 0, or at least 8 bytes, which number the packets")
         if self.flood and self.transport == "http":
             raise ValueError("flood: links are connections, so batch or btp")
+        if self.flood and self.flood.links >= self.senders:
+            raise ValueError("flood: one sender must be left, and half of the accounts send")
         return self
 
     @property

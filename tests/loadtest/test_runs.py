@@ -15,7 +15,6 @@ from fastilp.loadtest.task import Flood, Load, Transport
 
 TIMING = Timing(warm_up=0.2, measure=1.0)
 TRANSPORTS = get_args(Transport)
-NODE_TRANSPORTS = ("btp", "http")
 
 
 def run(name: str, **choices: Any) -> dict[str, Any]:
@@ -49,7 +48,7 @@ def test_directly(transport: Transport) -> None:
     assert result["received"]["amount"] == 1000 * total(result, "sent")
 
 
-@pytest.mark.parametrize("transport", NODE_TRANSPORTS)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_through_a_node(transport: Transport) -> None:
     result = run("fastilp", transport=transport, window=32, amount=7)
     assert total(result, "fulfilled") == total(result, "sent") == result["received"]["fulfilled"]
@@ -59,7 +58,7 @@ def test_through_a_node(transport: Transport) -> None:
     assert result["cpu_us_per_exchange"] > 0
 
 
-@pytest.mark.parametrize("transport", NODE_TRANSPORTS)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_mixed_answers(transport: Transport) -> None:
     result = run("fastilp", transport=transport, window=32, reject_share=0.5)
     received = result["received"]
@@ -81,7 +80,7 @@ def test_rejects_of_the_node_are_counted_by_code() -> None:
     assert balances(result, "sender") == balances(result, "receiver") == 0
 
 
-@pytest.mark.parametrize("transport", NODE_TRANSPORTS)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_many_accounts_and_routes(transport: Transport) -> None:
     load = {"accounts": 20, "routes": 1000, "payload": 8, "answer_payload": 0}
     result = run("fastilp", transport=transport, window=100, **load)
