@@ -3,6 +3,9 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from fastilp._core.address cimport address_prefix_read_valid, address_read_valid
+from fastilp._core.timestamp cimport TimestampDay
+
 cdef enum:
     PACKET_PREPARE = 12
     PACKET_FULFILL = 13
@@ -45,6 +48,10 @@ cdef struct RejectFields:
 
 # Parse: 0, or the number of a fault (text by packet_fault_text). Never reads beyond `size`.
 cdef int prepare_parse(const uint8_t* packet, size_t size, PrepareFields* fields) noexcept nogil
+# The same for many: `day` is the caller's, zeros at first.
+cdef int prepare_parse_next(
+    const uint8_t* packet, size_t size, PrepareFields* fields, TimestampDay* day
+) noexcept nogil
 cdef int fulfill_parse(const uint8_t* packet, size_t size, FulfillFields* fields) noexcept nogil
 cdef int reject_parse(const uint8_t* packet, size_t size, RejectFields* fields) noexcept nogil
 cdef const char* packet_fault_text(int fault) noexcept nogil
@@ -79,5 +86,9 @@ cdef size_t reject_write(
 ) noexcept nogil
 
 # RFC 15: 1 if the bytes are a valid ILP address (a prefix may also be empty or a bare scheme).
-cdef bint address_valid(const uint8_t* address, size_t size) noexcept nogil
-cdef bint address_prefix_valid(const uint8_t* prefix, size_t size) noexcept nogil
+cdef inline bint address_valid(const uint8_t* address, size_t size) noexcept nogil:
+    return address_read_valid(address, size)
+
+
+cdef inline bint address_prefix_valid(const uint8_t* prefix, size_t size) noexcept nogil:
+    return address_prefix_read_valid(prefix, size)

@@ -10,7 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from fastilp._core.address cimport address_prefix_read_valid, address_read_valid
+from fastilp._core.address cimport address_read_valid
 from fastilp._core.limits cimport (
     ADDRESS_SIZE_MAX, DATA_SIZE_EMIT_MAX, DATA_SIZE_MAX, MESSAGE_SIZE_MAX, PACKET_SIZE_MAX,
 )
@@ -19,7 +19,8 @@ from fastilp._core.oer cimport (
     oer_store_u64, oer_string_size, oer_write_length,
 )
 from fastilp._core.timestamp cimport (
-    TIMESTAMP_MS_MAX, TIMESTAMP_MS_MIN, TIMESTAMP_SIZE, timestamp_read, timestamp_write,
+    TIMESTAMP_MS_MAX, TIMESTAMP_MS_MIN, TIMESTAMP_SIZE, TimestampDay, timestamp_read,
+    timestamp_write,
 )
 
 from datetime import datetime, timedelta, timezone
@@ -44,14 +45,6 @@ cdef enum:
     PREPARE_EXPIRES_AT = 8
     PREPARE_CONDITION = PREPARE_EXPIRES_AT + TIMESTAMP_SIZE
     PREPARE_DESTINATION = PREPARE_CONDITION + CONDITION_SIZE
-
-
-cdef bint address_valid(const uint8_t* address, size_t size) noexcept nogil:
-    return address_read_valid(address, size)
-
-
-cdef bint address_prefix_valid(const uint8_t* prefix, size_t size) noexcept nogil:
-    return address_prefix_read_valid(prefix, size)
 
 
 # --- Reading ------------------------------------------------------------------------------------
@@ -116,6 +109,14 @@ cdef inline int data_read(
 
 
 cdef int prepare_parse(const uint8_t* packet, size_t size, PrepareFields* fields) noexcept nogil:
+    cdef TimestampDay day
+    day.digits = 0
+    return prepare_parse_next(packet, size, fields, &day)
+
+
+cdef int prepare_parse_next(
+    const uint8_t* packet, size_t size, PrepareFields* fields, TimestampDay* day
+) noexcept nogil:
     cdef OerCursor content
     cdef const uint8_t* start
     cdef int fault = envelope_read(packet, size, PACKET_PREPARE, &content, &fields.packet_size)
@@ -126,7 +127,7 @@ cdef int prepare_parse(const uint8_t* packet, size_t size, PrepareFields* fields
         return FAULT_TRUNCATED
     fields.content = <uint32_t>(start - packet)
     fields.amount = oer_load_u64(start)
-    if not timestamp_read(start + PREPARE_EXPIRES_AT, &fields.expires_at_ms):
+    if not timestamp_read(start + PREPARE_EXPIRES_AT, &fields.expires_at_ms, day):
         return FAULT_EXPIRES_AT
     fault = field_read(&content, packet, &fields.destination, &fields.destination_size)
     if fault != 0:

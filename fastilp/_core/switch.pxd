@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastilp._core.gate cimport Gate
 from fastilp._core.inflight cimport InFlight, InFlightTable
 from fastilp._core.packet cimport ExpiryMemo
+from fastilp._core.timestamp cimport TimestampDay
 from fastilp._core.row cimport Row
 from fastilp._core.admission cimport Admission
 
@@ -12,7 +13,8 @@ from fastilp._core.admission cimport Admission
 cdef class Switch(Admission):
     cdef InFlightTable _in_flight
     cdef Gate _gate
-    cdef ExpiryMemo _expiry_memo
+    cdef TimestampDay _expiry_day   # of Prepares that came in
+    cdef ExpiryMemo _expiry_memo    # of Prepares that went out
     cdef list _events
     cdef dict _settlements          # account index -> amount that is due
 

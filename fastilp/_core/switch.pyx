@@ -22,7 +22,7 @@ from fastilp._core.limits cimport (
 from fastilp._core.link cimport LinkState
 from fastilp._core.packet cimport (
     PACKET_FULFILL, PACKET_REJECT, PREPARE_CONDITION_OFFSET, FulfillFields, PrepareFields,
-    RejectFields, fulfill_parse, prepare_parse, prepare_patch, reject_parse,
+    RejectFields, fulfill_parse, prepare_parse_next, prepare_patch, reject_parse,
 )
 from fastilp._core.policy cimport policy_gives_back
 from fastilp._core.row cimport (
@@ -197,7 +197,9 @@ cdef class Switch(Admission):
 
     cdef void parse_prepare(self, Row* row) noexcept nogil:
         cdef PrepareFields fields
-        if prepare_parse(self.batch.packets.bytes + row.offset, row.size, &fields) != 0:
+        if prepare_parse_next(
+            self.batch.packets.bytes + row.offset, row.size, &fields, &self._expiry_day
+        ) != 0:
             row.status = STATUS_INVALID_PACKET
             return
         row.canonical = <uint8_t>fields.canonical

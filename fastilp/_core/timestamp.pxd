@@ -93,26 +93,44 @@ cdef inline int64_t _timestamp_days(uint32_t year, uint32_t month, uint32_t day)
     return <int64_t>days - TIMESTAMP_EPOCH_DAYS
 
 
+# The day that was read last: packets of one batch expire on the same one.
+cdef struct TimestampDay:
+    uint64_t digits                 # 0 = none yet
+    int64_t start_ms
+
+
+cdef inline bint _timestamp_day_read(uint64_t digits, TimestampDay* read) noexcept nogil:
+    cdef uint64_t date = _timestamp_pairs(digits)
+    cdef uint32_t year = <uint32_t>(date & 0xFF) * 100 + <uint32_t>(date >> 16 & 0xFF)
+    cdef uint32_t month = <uint32_t>(date >> 32 & 0xFF)
+    cdef uint32_t day = <uint32_t>(date >> 48)
+    if _timestamp_not_digits(digits) != 0 or not _timestamp_date_exists(year, month, day):
+        return 0
+    read.digits = digits
+    read.start_ms = _timestamp_days(year, month, day) * TIMESTAMP_DAY_MS
+    return 1
+
+
 # 1, or 0 and `unix_ms` untouched if the 17 bytes are no such timestamp.
-cdef inline bint timestamp_read(const uint8_t* at, int64_t* unix_ms) noexcept nogil:
+cdef inline bint timestamp_read(
+    const uint8_t* at, int64_t* unix_ms, TimestampDay* day
+) noexcept nogil:
     cdef uint64_t date = _timestamp_load(at)
     cdef uint64_t time = _timestamp_load(at + 8)
     cdef uint32_t last = <uint32_t>at[16] - 48
-    cdef uint32_t year, month, day, hour, minute, second, milliseconds
-    if (_timestamp_not_digits(date) | _timestamp_not_digits(time)) != 0 or last > 9:
+    cdef uint32_t hour, minute, second, milliseconds
+    if _timestamp_not_digits(time) != 0 or last > 9:
         return 0
-    date = _timestamp_pairs(date)
+    if date != day.digits and not _timestamp_day_read(date, day):
+        return 0
     time = _timestamp_pairs(time)
-    year = <uint32_t>(date & 0xFF) * 100 + <uint32_t>(date >> 16 & 0xFF)
-    month = <uint32_t>(date >> 32 & 0xFF)
-    day = <uint32_t>(date >> 48)
     hour = <uint32_t>(time & 0xFF)
     minute = <uint32_t>(time >> 16 & 0xFF)
     second = <uint32_t>(time >> 32 & 0xFF)
     milliseconds = <uint32_t>(time >> 48) * 10 + last
-    if hour > 23 or minute > 59 or second > 59 or not _timestamp_date_exists(year, month, day):
+    if hour > 23 or minute > 59 or second > 59:
         return 0
-    unix_ms[0] = _timestamp_days(year, month, day) * TIMESTAMP_DAY_MS + (
+    unix_ms[0] = day.start_ms + (
         (hour * 60 + minute) * 60 + second
     ) * <int64_t>1000 + milliseconds
     return 1
