@@ -1,7 +1,8 @@
 """fastilp: an Interledger (ILPv4) connector with a compiled core. These are the public names."""
 
 from fastilp._core.books import Account
-from fastilp._core.link import Connection, Link
+from fastilp._core.connection_batch import BatchConnection
+from fastilp._core.link import BtpConnection, Connection, Link
 from fastilp._core.packet import Fulfill, Prepare, Reject, decode
 from fastilp._core.switch import Switch
 from fastilp.errors import (
@@ -18,6 +19,8 @@ from fastilp.storage.ledger import Ledger
 
 __all__ = [
     "Account",
+    "BatchConnection",
+    "BtpConnection",
     "ConfigError",
     "ConflictError",
     "Connection",

@@ -79,8 +79,9 @@ class TokenTable(Generic[Port]):
         expected, port = self._by_username[next(iter(usernames))]
         return port if hmac.compare_digest(expected, digest) else None
 
-    def refused(self, protocol: str, username: str | None) -> None:
-        """Tell the operator that somebody came with a wrong token, or none."""
+    def refused(self, protocol: str, username: str | None, reason: str = "") -> None:
+        """Tell the operator that somebody came with a wrong token, or none. `reason`: what was
+        wrong, where it was not the token."""
         # Every name that is no account's counts as one, or a stranger would have many.
         name = username if username in self._by_username else None
         now = time.monotonic()
@@ -88,8 +89,10 @@ class TokenTable(Generic[Port]):
             self._unsaid[name] = self._unsaid.get(name, 0) + 1
             return
         self._quiet_until[name] = now + _LOG_PAUSE_SECONDS
+        if not reason:
+            reason = "the token is wrong" if name else "it names no account"
         _log.warning(
-            "login refused: the token is wrong" if name else "login refused: it names no account",
+            f"login refused: {reason}",
             extra={"account": name, "protocol": protocol, "not_logged": self._unsaid.pop(name, 0)},
         )
 

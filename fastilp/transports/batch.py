@@ -106,6 +106,9 @@ class BatchSession(PacedSession, asyncio.BufferedProtocol):
     def hello(self, fields: dict[Any, Any], size: int) -> None:
         """The peer's first value, which took `size` bytes. Raises HelloError."""
 
+    def hello_failed(self) -> None:
+        """It ends before it began; `reason` says why."""
+
     def bind(self, port: BatchPort, hello_size: int) -> None:
         """The hello is done: the connection carries the port's link."""
         self.cancel("hello")
@@ -217,7 +220,10 @@ class BatchSession(PacedSession, asyncio.BufferedProtocol):
         """The peer did something wrong: tell it and the log."""
         if not self._closing and not self.closed:
             self.reason = reason
-            self._log_end()
+            if self.port is None:
+                self.hello_failed()
+            else:
+                self._log_end()
             self.close(reason)
 
     def close(self, reason: str) -> None:

@@ -44,17 +44,22 @@ class BatchListener:
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError. Port 0 picks a free one, see `port`."""
+        is_tls = self._ssl_context is not None
         server = await self._loop.create_server(
-            self._session, host, port, ssl=self._ssl_context, backlog=1_024
+            self._session,
+            host,
+            port,
+            ssl=self._ssl_context,
+            ssl_handshake_timeout=self.limits.hello_seconds if is_tls else None,
+            backlog=1_024,
         )
         self._server = server
         self.port = server.sockets[0].getsockname()[1]
 
     async def start_unix(self, path: str) -> None:
-        """Listen at a path; a socket that is there already is taken over. Raises OSError."""
-        self._server = await self._loop.create_unix_server(
-            self._session, path, ssl=self._ssl_context, backlog=1_024
-        )
+        """Listen at a path, without TLS; a socket that is there already is taken over. Raises
+        OSError."""
+        self._server = await self._loop.create_unix_server(self._session, path, backlog=1_024)
         self._path = path
 
     def stop_accepting(self) -> None:
@@ -119,6 +124,10 @@ class BatchServerSession(BatchSession):
         # In the socket before any packet can be.
         self.write_map(ilp=VERSION, in_flight_max=in_flight_max)
         self.bind(port, size)
+
+    def hello_failed(self) -> None:
+        # Strangers must not fill the log.
+        self._listener.tokens.refused("batch", None, self.reason)
 
     def _find(self, username: object, token: object) -> BatchPort | None:
         """By name and token, or by the token alone where no name is given."""

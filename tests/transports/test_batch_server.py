@@ -79,12 +79,16 @@ async def test_strangers_are_told_and_closed(hello: object, reason: str) -> None
 
 
 @on_uvloop
-async def test_bytes_that_are_no_messagepack() -> None:
+async def test_bytes_that_are_no_messagepack(caplog: pytest.LogCaptureFixture) -> None:
     async with batch_hub() as node:
         for raw in (b"\xc1", b"GET / HTTP/1.1\r\n\r\n", b"\xdd\xff\xff\xff\xff", b"\x81\xa3\xff"):
             client = await node.connect()
             client.write(raw + b"\xc1" * 8)
             assert "hello" in await client.last_words()
+    # Strangers cannot fill the log.
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "login refused: the hello is not MessagePack"
+    ]
 
 
 @on_uvloop
