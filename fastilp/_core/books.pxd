@@ -14,12 +14,26 @@ cdef enum LimitFlag:
     LIMIT_IN_FLIGHT = 4
     LIMIT_SETTLES = 8
 
+cdef enum:
+    ACCOUNT_ID_SIZE = 16
+    ACCOUNT_NONE = 0xFFFF_FFFF      # no account has this index
+
+
+cdef struct Guard:
+    # What only accounts with LIMIT_IN_FLIGHT or LIMIT_SETTLES need: one cache line.
+    counter_t settle_threshold
+    counter_t settle_to
+    counter_t marked_posted         # credits_posted as of mark_ticket
+    uint64_t mark_ticket
+    uint64_t max_in_flight_amount
+
 
 cdef struct AccountState:
-    uint8_t[16] id
+    # Three cache lines, in order of use; the array starts at the beginning of one.
     uint32_t exchange               # index of the asset's internal account
     uint8_t limits
     uint8_t dirty
+    Guard* guard                    # NULL before it is needed
     counter_t debits_pending
     counter_t debits_posted
     counter_t credits_pending
@@ -30,25 +44,20 @@ cdef struct AccountState:
     # the same, as far as the shells have taken them from the links: what a record may say, because
     # what lies in this process dies with it
     counter_t relayed_taken
-    # what control set; two's complement
+    # what control set; two's complement, as the two of Guard
     counter_t min_balance
     counter_t max_balance
-    counter_t settle_threshold
-    counter_t settle_to
-    uint64_t max_in_flight_amount
     # how much of credits_posted is known to be durable (only kept where max_in_flight_amount is
     # set)
     counter_t durable_posted
-    counter_t marked_posted
-    uint64_t mark_ticket
 
 
 cdef class Account:
     cdef readonly uint32_t index
-    cdef readonly bytes id
+    cdef readonly int asset_scale
+    cdef uint8_t[ACCOUNT_ID_SIZE] _id
     cdef readonly str name
     cdef readonly str asset_code
-    cdef readonly int asset_scale
     cdef readonly str kind          # "account", or an internal account's
     cdef readonly object max_in_flight_amount       # as the store has it
 
@@ -62,6 +71,11 @@ cdef class Books:
     cdef AccountState* accounts
     cdef uint32_t count
     cdef uint32_t _capacity
+    cdef uint8_t* _ids              # ACCOUNT_ID_SIZE bytes for each account
+    # Open-addressing table: id -> index + 1, 0 = the slot is empty.
+    cdef uint32_t* _id_slots
+    cdef uint32_t _id_mask
+    cdef uint32_t _id_used
     cdef readonly uint64_t ticket   # the newest one given out
     cdef uint32_t* _dirty           # accounts that changed in this batch
     cdef uint32_t _dirty_count
@@ -69,7 +83,6 @@ cdef class Books:
     cdef uint32_t settlers          # accounts with LIMIT_SETTLES
     cdef readonly uint64_t underflows       # our own bug, if it is ever above 0
     cdef list _handles              # Account by index
-    cdef dict _index                # id -> index
     cdef dict _internal             # (code, scale) -> index of its exchange account
 
     cdef inline void _touch(self, AccountState* account) noexcept nogil:
@@ -177,5 +190,13 @@ cdef class Books:
 
     cdef void _pack(self) noexcept nogil
     cdef bint _in_flight_holds(self, AccountState* account, uint64_t amount) noexcept nogil
+    # Index of the account with an id, ACCOUNT_NONE if there is none.
+    cdef uint32_t index_of(self, bytes account_id) noexcept
+    cdef uint32_t* _id_slot(self, const uint8_t* account_id) noexcept nogil
+    cdef int _resize_ids(self) except -1
+    cdef int _resize(self, size_t capacity) except -1
+    # Of an account that has limits for which it needs one; never moves.
+    cdef Guard* guard_of(self, AccountState* account) except NULL
+    cdef dict counters_at(self, uint32_t index)
     cdef Account _append(self, bytes account_id, str name, str code, int scale, str kind)
     cdef _forget_from(self, uint32_t count)

@@ -8,9 +8,10 @@ post about 20 ns."""
 import hashlib
 
 cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcmp, memcpy, memset
 
 from fastilp._core.counter cimport (
     counter_add_wide, counter_ceiling_holds, counter_floor_holds, counter_in_flight_holds,
@@ -21,6 +22,22 @@ from fastilp._core.status cimport (
 )
 from fastilp._core.store cimport STORE_ROW_SIZE
 
+cdef extern from "hash.h" nogil:
+    uint64_t hash_of_16(const uint8_t* at)
+
+cdef extern from "pages.h" nogil:
+    void* pages_get(size_t size)
+    void* pages_grow(void* at, size_t size, size_t wanted)
+    void pages_free(void* at, size_t size)
+
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
+
+cdef enum:
+    CAPACITY_MIN = 64
+    # Records whose ids are asked for ahead of packing.
+    PACK_AHEAD = 8
+
 from fastilp._core.account_record import INTERNAL_KINDS as _INTERNAL_KINDS
 from fastilp.errors import InternalError, UsageError
 
@@ -30,8 +47,14 @@ _COUNTER_NAMES = (
 )
 
 
+# A million of them: nothing in one can lead back to it, so the collector need not look.
 @cython.final
+@cython.no_gc
 cdef class Account:
+    @property
+    def id(self):
+        return PyBytes_FromStringAndSize(<const char*>self._id, ACCOUNT_ID_SIZE)
+
     def __repr__(self):
         return f"<Account {self.name} {self.asset_code}/{self.asset_scale}>"
 
@@ -39,56 +62,120 @@ cdef class Account:
 cdef class Books:
     def __cinit__(self):
         self._handles = []
-        self._index = {}
         self._internal = {}
+        self._resize_ids()
 
     def __dealloc__(self):
-        free(self.accounts)
+        cdef uint32_t i
+        for i in range(self.count):
+            pages_free(self.accounts[i].guard, sizeof(Guard))
+        pages_free(self.accounts, self._capacity * sizeof(AccountState))
+        pages_free(self._ids, <size_t>self._capacity * ACCOUNT_ID_SIZE)
+        free(self._id_slots)
         free(self._dirty)
         free(self._packed)
 
     # --- accounts ---------------------------------------------------------------------------------
 
     cdef Account _append(self, bytes account_id, str name, str code, int scale, str kind):
+        """A new account; `account_id` has 16 bytes."""
         cdef Account handle = Account.__new__(Account)
-        cdef uint32_t capacity
+        cdef const uint8_t* octets = account_id
         if self.count == self._capacity:
-            capacity = self._capacity * 2 if self._capacity else 64
-            self._resize(capacity)
-        memset(&self.accounts[self.count], 0, sizeof(AccountState))
-        memcpy(self.accounts[self.count].id, <const uint8_t*>account_id, 16)
-        handle.index, handle.id, handle.name = self.count, account_id, name
-        handle.asset_code, handle.asset_scale, handle.kind = code, scale, kind
+            self._resize(self._capacity * 2 if self._capacity else CAPACITY_MIN)
+        if self._id_used * 2 > self._id_mask:
+            self._resize_ids()
         self._handles.append(handle)
-        self._index[account_id] = handle.index
+        memset(&self.accounts[self.count], 0, sizeof(AccountState))
+        memcpy(self._ids + <size_t>self.count * ACCOUNT_ID_SIZE, octets, ACCOUNT_ID_SIZE)
+        memcpy(handle._id, octets, ACCOUNT_ID_SIZE)
+        handle.index, handle.name, handle.kind = self.count, name, kind
+        handle.asset_code, handle.asset_scale = code, scale
+        self._id_slot(octets)[0] = self.count + 1
+        self._id_used += 1
         self.count += 1
         return handle
 
-    def _resize(self, capacity):
-        cdef size_t rows = capacity
-        cdef void* accounts = realloc(self.accounts, rows * sizeof(AccountState))
-        if accounts == NULL:
+    cdef int _resize(self, size_t capacity) except -1:
+        cdef void* grown = pages_grow(
+            self.accounts, self._capacity * sizeof(AccountState), capacity * sizeof(AccountState)
+        )
+        if grown == NULL:
             raise MemoryError()
-        self.accounts = <AccountState*>accounts
-        cdef void* dirty = realloc(self._dirty, rows * sizeof(uint32_t))
-        if dirty == NULL:
+        self.accounts = <AccountState*>grown
+        grown = pages_grow(
+            self._ids, <size_t>self._capacity * ACCOUNT_ID_SIZE, capacity * ACCOUNT_ID_SIZE
+        )
+        if grown == NULL:
             raise MemoryError()
-        self._dirty = <uint32_t*>dirty
-        cdef void* packed = realloc(self._packed, rows * STORE_ROW_SIZE)
-        if packed == NULL:
+        self._ids = <uint8_t*>grown
+        grown = realloc(self._dirty, capacity * sizeof(uint32_t))
+        if grown == NULL:
             raise MemoryError()
-        self._packed = <uint8_t*>packed
-        self._capacity = capacity
+        self._dirty = <uint32_t*>grown
+        grown = realloc(self._packed, capacity * STORE_ROW_SIZE)
+        if grown == NULL:
+            raise MemoryError()
+        self._packed = <uint8_t*>grown
+        self._capacity = <uint32_t>capacity
+        return 0
 
     cdef _forget_from(self, uint32_t count):
         """Take back the newest accounts, down to `count`: their records were not written."""
-        for handle in self._handles[count:]:
-            del self._index[handle.id]
+        cdef uint32_t i
+        for i in range(count, self.count):
+            pages_free(self.accounts[i].guard, sizeof(Guard))
+            self.accounts[i].guard = NULL
         self._internal = {
             asset: index for asset, index in self._internal.items() if index < count
         }
         del self._handles[count:]
+        # Their slots stay until the table is made anew: they name an index that is free, or another
+        # id's.
         self.count = count
+
+    cdef uint32_t index_of(self, bytes account_id) noexcept:
+        cdef uint32_t* slot
+        if account_id is None or len(account_id) != ACCOUNT_ID_SIZE:
+            return ACCOUNT_NONE
+        slot = self._id_slot(<const uint8_t*>account_id)
+        return slot[0] - 1 if slot[0] else ACCOUNT_NONE
+
+    cdef uint32_t* _id_slot(self, const uint8_t* account_id) noexcept nogil:
+        """The slot that holds the id, or the empty one where it would go."""
+        cdef uint32_t i = <uint32_t>hash_of_16(account_id) & self._id_mask
+        cdef uint32_t entry
+        while True:
+            entry = self._id_slots[i]
+            if entry == 0 or (entry <= self.count and memcmp(
+                self._ids + <size_t>(entry - 1) * ACCOUNT_ID_SIZE, account_id, ACCOUNT_ID_SIZE
+            ) == 0):
+                return &self._id_slots[i]
+            i = (i + 1) & self._id_mask
+
+    cdef int _resize_ids(self) except -1:
+        cdef size_t capacity = 2 * CAPACITY_MIN
+        cdef uint32_t* slots
+        cdef uint32_t i
+        while capacity < 4 * <size_t>self.count:
+            capacity *= 2
+        slots = <uint32_t*>calloc(capacity, sizeof(uint32_t))
+        if slots == NULL:
+            raise MemoryError()
+        free(self._id_slots)
+        self._id_slots = slots
+        self._id_mask = <uint32_t>(capacity - 1)
+        for i in range(self.count):
+            self._id_slot(self._ids + <size_t>i * ACCOUNT_ID_SIZE)[0] = i + 1
+        self._id_used = self.count
+        return 0
+
+    cdef Guard* guard_of(self, AccountState* account) except NULL:
+        if account.guard == NULL:
+            account.guard = <Guard*>pages_get(sizeof(Guard))
+            if account.guard == NULL:
+                raise MemoryError()
+        return account.guard
 
     def internal_id(self, asset_code, asset_scale, kind):
         """Id of an asset's internal account: "exchange", "settlement" or "written_off"."""
@@ -123,19 +210,20 @@ cdef class Books:
     cdef bint _in_flight_holds(self, AccountState* account, uint64_t amount) noexcept nogil:
         """What a crash could leave in doubt: sent, and not durably posted. The durable part of
         credits_posted lags: a mark is taken, and counts once its ticket is committed."""
+        cdef Guard* guard = account.guard
         if self.immediate():
             account.durable_posted = account.credits_posted
-        elif account.mark_ticket <= self.committed():
-            account.durable_posted = account.marked_posted
-            account.marked_posted = account.credits_posted
+        elif guard.mark_ticket <= self.committed():
+            account.durable_posted = guard.marked_posted
+            guard.marked_posted = account.credits_posted
             # What the present batch changed gets the next ticket, the rest has one already: else an
             # account whose Prepares are all refused would wait for a ticket that never comes.
-            account.mark_ticket = self.ticket + account.dirty
-            if account.mark_ticket <= self.committed():
-                account.durable_posted = account.marked_posted
+            guard.mark_ticket = self.ticket + account.dirty
+            if guard.mark_ticket <= self.committed():
+                account.durable_posted = guard.marked_posted
         return counter_in_flight_holds(
             &account.credits_posted, &account.credits_pending, &account.durable_posted, amount,
-            account.max_in_flight_amount,
+            guard.max_in_flight_amount,
         )
 
     cdef uint64_t to_settle(self, uint32_t index) noexcept nogil:
@@ -145,7 +233,7 @@ cdef class Books:
         return counter_settle_amount(
             &account.credits_posted, &account.debits_posted, &account.debits_pending,
             &account.prepaid_posted, &account.prepaid_pending,
-            &account.settle_threshold, &account.settle_to,
+            &account.guard.settle_threshold, &account.guard.settle_to,
         )
 
     cdef void _pack(self) noexcept nogil:
@@ -154,9 +242,13 @@ cdef class Books:
         cdef AccountState* account
         cdef uint8_t* record
         for i in range(self._dirty_count):
+            if i + PACK_AHEAD < self._dirty_count:
+                prefetch(self._ids + <size_t>self._dirty[i + PACK_AHEAD] * ACCOUNT_ID_SIZE)
             account = &self.accounts[self._dirty[i]]
             record = self._packed + <size_t>i * STORE_ROW_SIZE
-            memcpy(record, account.id, 16)
+            memcpy(
+                record, self._ids + <size_t>self._dirty[i] * ACCOUNT_ID_SIZE, ACCOUNT_ID_SIZE
+            )
             for j in range(6):
                 counter_store(record + 16 + 16 * j, account_counters(account) + j)
             counter_store(record + 16 + 16 * 6, &account.relayed_taken)
@@ -177,13 +269,12 @@ cdef class Books:
 
     def counters(self, account_id):
         """The seven counters of an account by name, None if there is no such id."""
-        if account_id not in self._index:
-            return None
-        cdef AccountState* account = &self.accounts[<uint32_t>self._index[account_id]]
-        return {
-            _COUNTER_NAMES[i]: counter_unsigned(account_counters(account) + <size_t>i)
-            for i in range(7)
-        }
+        cdef uint32_t index = self.index_of(account_id)
+        return None if index == ACCOUNT_NONE else self.counters_at(index)
+
+    cdef dict counters_at(self, uint32_t index):
+        cdef counter_t* counters = account_counters(&self.accounts[index])
+        return {_COUNTER_NAMES[i]: counter_unsigned(counters + <size_t>i) for i in range(7)}
 
     def sums(self):
         """Per asset the sums of debits and credits over all accounts, internal ones included."""
@@ -193,7 +284,7 @@ cdef class Books:
             asset = sums.setdefault(
                 (handle.asset_code, handle.asset_scale), dict.fromkeys(_COUNTER_NAMES[:4], 0)
             )
-            counters = self.counters(handle.id)
+            counters = self.counters_at(handle.index)
             for name in asset:
                 asset[name] += counters[name]
         return sums

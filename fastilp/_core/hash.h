@@ -1,5 +1,5 @@
-/* A keyed hash of prefixes of an address, for a table whose keys a peer may choose: the key is
- * drawn once per process, so that nobody can prepare prefixes that collide.
+/* A keyed hash of prefixes of an address, for tables whose keys others may choose: the key of the
+ * hash is drawn once per process, so that nobody can prepare prefixes that collide.
  *
  * 16 bytes take one multiplication of 64 by 64 bits, folded to 64 (as in wyhash). The states
  * between blocks of 16 are kept, so that each shorter prefix of the same address costs one more
@@ -82,6 +82,12 @@ static inline uint64_t hash_prefix(hash_path_t *path, const uint8_t *at, size_t 
         path->known = (uint32_t)i + 1;
     }
     return hash_end(path->states[blocks], at, size);
+}
+
+/* Of a key of fixed size, which control chooses. */
+static inline uint64_t hash_of_16(const uint8_t *at)
+{
+    return hash_end(hash_key[0], at, 16);
 }
 
 #endif

@@ -1,6 +1,6 @@
 # Tickets and the way of the books to the store and back (docs/ledger.md).
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastilp._core.books cimport Account, AccountState, Books
 from fastilp._core.store cimport Store
@@ -22,5 +22,7 @@ cdef class Ledger(Books):
     # False while commits fail or stall: no new money then.
     cdef bint accepts(self, int64_t now_ms) noexcept nogil
     cdef void block_until(self, uint64_t ticket) noexcept nogil
+    cdef int _load_row(self, uint32_t index, bytes row) except -1
+    cdef Account _add_unrecorded(self, str name, bytes account_id, str code, int scale)
     cdef Account add(self, str name, bytes account_id, str code, int scale)
     cdef int set_limits(self, Account account, dict settings) except -1

@@ -10,11 +10,12 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastilp._core.books cimport (
-    LIMIT_CEILING, LIMIT_FLOOR, LIMIT_IN_FLIGHT, LIMIT_SETTLES, Account, AccountState, Books,
-    account_counters,
+    ACCOUNT_NONE, LIMIT_CEILING, LIMIT_FLOOR, LIMIT_IN_FLIGHT, LIMIT_SETTLES, Account, AccountState,
+    Books, Guard, account_counters,
 )
 from fastilp._core.counter cimport (
-    counter_add, counter_add_wide, counter_equal, counter_from_int, counter_load, counter_t,
+    counter_add, counter_add_wide, counter_equal, counter_from_int, counter_is_zero, counter_load,
+    counter_t,
 )
 from fastilp._core.limits cimport COMMIT_STALL_MS
 from fastilp._core.store cimport STORE_HEALTHY, Store
@@ -31,6 +32,15 @@ _TRANSACT_RECORDS_MAX = 500
 def account_id_of(name: str):
     """The default account id: 16 bytes that follow from the name."""
     return hashlib.sha256(b"account:" + name.encode()).digest()[:16]
+
+
+cdef bint _is_settled(AccountState* account) noexcept nogil:
+    """Nothing was open when the last run ended: most accounts of a large ledger."""
+    return (
+        counter_is_zero(&account.debits_pending) and counter_is_zero(&account.credits_pending)
+        and counter_is_zero(&account.prepaid_pending)
+        and counter_equal(&account.debits_relayed, &account.debits_posted)
+    )
 
 
 cdef class Ledger(Books):
@@ -68,7 +78,7 @@ cdef class Ledger(Books):
     def _load(self):
         cdef Account handle
         cdef AccountState* account
-        rows = {row[:16]: row for row in self.store.rows()}
+        cdef uint32_t index
         for key, value in self.store.items(_ACCOUNT_KEY):
             name, code, scale, kind, max_in_flight_amount = account_decode(value)
             handle = self._append(key[len(_ACCOUNT_KEY):], name, code, scale, kind)
@@ -81,23 +91,29 @@ cdef class Ledger(Books):
             if asset not in self._internal:
                 raise StorageError(f"{self.store.path}: no exchange account of {asset}")
             account.exchange = self._internal[asset]
-            if handle.id in rows:
-                self._load_row(handle.index, rows.pop(handle.id))
-        if rows:
+        strangers = 0
+        for row in self.store.rows():
+            index = self.index_of(row[:16])
+            if index == ACCOUNT_NONE:
+                strangers += 1
+            else:
+                self._load_row(index, row)
+        if strangers:
             raise StorageError(
-                f"{self.store.path}: {len(rows)} balance rows belong to no known account; "
+                f"{self.store.path}: {strangers} balance rows belong to no known account; "
                 "restore a backup"
             )
         self._close_last_run()
 
-    def _load_row(self, index, row):
-        cdef AccountState* account = &self.accounts[<uint32_t>index]
+    cdef int _load_row(self, uint32_t index, bytes row) except -1:
+        cdef AccountState* account = &self.accounts[index]
         cdef const uint8_t* record = row
         cdef int i
         for i in range(7):
             counter_load(account_counters(account) + i, record + 16 + 16 * i)
-        account.durable_posted = account.marked_posted = account.credits_posted
+        account.durable_posted = account.credits_posted
         account.relayed_taken = account.debits_relayed
+        return 0
 
     def _close_last_run(self):
         """Report what was open, then make it final: nothing is pending, what was posted stays
@@ -107,7 +123,9 @@ cdef class Ledger(Books):
         self._crash_report = report_decode(self.store.get(_REPORT_KEY))
         for handle in self._handles:
             account = &self.accounts[handle.index]
-            counters = self.counters(handle.id)
+            if handle.max_in_flight_amount is None and _is_settled(account):
+                continue
+            counters = self.counters_at(handle.index)
             entry = crash_entry(handle, counters, self.store.was_clean)
             if entry is not None:
                 self._crash_report.append(entry)
@@ -116,7 +134,7 @@ cdef class Ledger(Books):
             memset(&account.prepaid_pending, 0, sizeof(counter_t))
             if handle.kind == "account":
                 account.debits_relayed = account.relayed_taken = account.debits_posted
-            if self.counters(handle.id) != counters:
+            if self.counters_at(handle.index) != counters:
                 self._touch(account)
         # In the record that makes it final: another crash must not lose the report.
         if self._crash_report:
@@ -140,6 +158,8 @@ cdef class Ledger(Books):
         cdef Account handle
         if len(account_id) != 16:
             raise UsageError(f"account_id must be 16 bytes, not {len(account_id)}")
+        if self.store is None and self.index_of(account_id) == ACCOUNT_NONE:
+            return self._add_unrecorded(name, account_id, code, scale)
         before = self.count
         puts = self._add_asset(code, scale)
         try:
@@ -151,10 +171,22 @@ cdef class Ledger(Books):
             raise
         return handle
 
+    cdef Account _add_unrecorded(self, str name, bytes account_id, str code, int scale):
+        """To a ledger that keeps nothing: no record to write, and nothing that may fail."""
+        cdef Account handle, exchange
+        if (code, scale) not in self._internal:
+            self._add_asset(code, scale)
+        exchange = self._handles[self._internal[code, scale]]
+        handle = self._append(account_id, name, exchange.asset_code, scale, "account")
+        self.accounts[handle.index].exchange = exchange.index
+        self._transact((), (), ())
+        return handle
+
     def _add_account(self, name, account_id, code, scale, puts):
         cdef Account handle
-        if account_id in self._index:
-            handle = self._handles[self._index[account_id]]
+        cdef uint32_t index = self.index_of(account_id)
+        if index != ACCOUNT_NONE:
+            handle = self._handles[index]
             if (handle.name, handle.asset_code, handle.asset_scale) != (name, code, scale):
                 self._check_change(handle, name, code, scale)
                 puts.append(account_record(handle, name, code, scale))
@@ -185,7 +217,7 @@ cdef class Ledger(Books):
         asset = (handle.asset_code, handle.asset_scale)
         if handle.kind != "account":
             raise UsageError(f"account id {handle.id.hex()} belongs to {handle.name}")
-        if asset != (code, scale) and any(self.counters(handle.id).values()):
+        if asset != (code, scale) and any(self.counters_at(handle.index).values()):
             raise UsageError(
                 f"account {name}: asset {asset[0]}/{asset[1]} cannot become {code}/{scale}, its "
                 "counters are not zero; take another username, the old balance stays as it is"
@@ -193,6 +225,7 @@ cdef class Ledger(Books):
 
     cdef int set_limits(self, Account handle, dict settings) except -1:
         cdef AccountState* account = &self.accounts[handle.index]
+        cdef Guard* guard
         cdef uint8_t limits = 0
         if settings["min_balance"] is not None:
             counter_from_int(&account.min_balance, settings["min_balance"])
@@ -201,16 +234,17 @@ cdef class Ledger(Books):
             counter_from_int(&account.max_balance, settings["max_balance"])
             limits |= LIMIT_CEILING
         if settings["max_in_flight_amount"] is not None:
-            account.max_in_flight_amount = settings["max_in_flight_amount"]
+            self.guard_of(account).max_in_flight_amount = settings["max_in_flight_amount"]
             if not account.limits & LIMIT_IN_FLIGHT:
                 # What is posted so far may not be durable yet: counted as in flight until its
                 # ticket is.
-                account.marked_posted = account.credits_posted
-                account.mark_ticket = self.ticket
+                account.guard.marked_posted = account.credits_posted
+                account.guard.mark_ticket = self.ticket
             limits |= LIMIT_IN_FLIGHT
         if settings["settle_threshold"] is not None and settings["settle_to"] is not None:
-            counter_from_int(&account.settle_threshold, settings["settle_threshold"])
-            counter_from_int(&account.settle_to, settings["settle_to"])
+            guard = self.guard_of(account)
+            counter_from_int(&guard.settle_threshold, settings["settle_threshold"])
+            counter_from_int(&guard.settle_to, settings["settle_to"])
             limits |= LIMIT_SETTLES
         self.settlers += ((limits & LIMIT_SETTLES) != 0) - ((account.limits & LIMIT_SETTLES) != 0)
         account.limits = limits
@@ -343,13 +377,16 @@ cdef class Ledger(Books):
                 raise ConflictError(f"record {key!r} is not as expected")
 
     def _checked_move(self, account_id, kind, amount):
-        if account_id not in self._index:
+        cdef uint32_t index = self.index_of(account_id)
+        if index == ACCOUNT_NONE:
             raise UsageError(f"no account with id {account_id.hex()}")
         if not -(1 << 64) < amount < 1 << 64:
             raise UsageError(f"amount {amount} is beyond 64 bits")
-        cdef Account handle = self._handles[self._index[account_id]]
-        internal = self._index[self.internal_id(handle.asset_code, handle.asset_scale, kind)]
-        return handle.index, internal, amount, kind == "settlement"
+        cdef Account handle = self._handles[index]
+        internal = self.index_of(
+            self.internal_id(handle.asset_code, handle.asset_scale, kind)
+        )
+        return index, internal, amount, kind == "settlement"
 
     def _prepaid_part(self, index, amount):
         """What is left of a settlement once it has paid a negative clearing balance."""

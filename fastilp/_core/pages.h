@@ -3,31 +3,50 @@
 #ifndef FASTILP_PAGES_H
 #define FASTILP_PAGES_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
-enum { PAGES_HUGE_SIZE = 2 * 1024 * 1024 };
+enum { PAGES_HUGE_SIZE = 2 * 1024 * 1024, PAGES_LINE_SIZE = 64 };
 
-/* `size` is a multiple of PAGES_HUGE_SIZE, and so is the address. NULL when memory is exhausted. */
+/* Large blocks end where a huge page does. */
+static inline size_t pages_round(size_t size)
+{
+    return (size + PAGES_HUGE_SIZE - 1) & ~(size_t)(PAGES_HUGE_SIZE - 1);
+}
+
+/* The address is a multiple of PAGES_HUGE_SIZE. NULL when memory is exhausted. */
 static inline void *pages_map(size_t size)
 {
+    size_t whole = pages_round(size), before;
     uint8_t *at = mmap(
-        NULL, size + PAGES_HUGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    size_t before;
+        NULL, whole + PAGES_HUGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED)
         return NULL;
     before = -(uintptr_t)at & (PAGES_HUGE_SIZE - 1);
     if (before)
         munmap(at, before);
-    munmap(at + before + size, PAGES_HUGE_SIZE - before);
+    munmap(at + before + whole, PAGES_HUGE_SIZE - before);
     return at + before;
 }
 
-/* The same for any size; a small block comes from the heap. */
+/* Zeros at the start of a cache line, from the heap if it is a small block. NULL when memory is
+ * exhausted. */
 static inline void *pages_get(size_t size)
 {
-    return size < PAGES_HUGE_SIZE ? calloc(1, size) : pages_map(size);
+    size_t lines = (size + PAGES_LINE_SIZE - 1) & ~(size_t)(PAGES_LINE_SIZE - 1);
+    void *at;
+    if (size >= PAGES_HUGE_SIZE)
+        return pages_map(size);
+    at = aligned_alloc(PAGES_LINE_SIZE, lines);
+    if (at)
+        memset(at, 0, lines);
+    return at;
 }
 
 static inline void pages_free(void *at, size_t size)
@@ -35,7 +54,28 @@ static inline void pages_free(void *at, size_t size)
     if (size < PAGES_HUGE_SIZE)
         free(at);
     else if (at)
-        munmap(at, size);
+        munmap(at, pages_round(size));
+}
+
+/* A larger block with the same content and zeros behind it, for a table that need not stay where
+ * it is: pages are moved, not copied. NULL when memory is exhausted; the old block is then as it
+ * was. */
+static inline void *pages_grow(void *at, size_t size, size_t wanted)
+{
+    void *grown = pages_get(wanted);
+    if (grown == NULL)
+        return NULL;
+    if (wanted >= PAGES_HUGE_SIZE)
+        madvise(grown, wanted, MADV_HUGEPAGE);
+    if (size >= PAGES_HUGE_SIZE) {
+        int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+        if (mremap(at, pages_round(size), pages_round(size), flags, grown) == grown)
+            return grown;
+    }
+    if (size)
+        memcpy(grown, at, size);
+    pages_free(at, size);
+    return grown;
 }
 
 /* A block that has been filled: the system may put it into huge pages when it has time. Had it been

@@ -2,6 +2,7 @@
 counter."""
 
 from libc.stdint cimport int64_t
+from libc.stdlib cimport calloc, free
 
 from fastilp._core.counter cimport bucket_fill, bucket_refill, bucket_t
 
@@ -19,11 +20,29 @@ cdef bint _limit(bucket_t* bucket, bint limited, object limit, int64_t now_ms) e
     return True
 
 
+cdef int _need_buckets(Policy* policy) except -1:
+    if policy.buckets == NULL:
+        policy.buckets = <Buckets*>calloc(1, sizeof(Buckets))
+        if policy.buckets == NULL:
+            raise MemoryError()
+    return 0
+
+
 cdef int policy_limit_packets(Policy* policy, object limit, int64_t now_ms) except -1:
-    policy.packets_limited = _limit(&policy.packets, policy.packets_limited, limit, now_ms)
+    _need_buckets(policy)
+    policy.packets_limited = _limit(
+        &policy.buckets.packets, policy.packets_limited, limit, now_ms
+    )
     return 0
 
 
 cdef int policy_limit_amounts(Policy* policy, object limit, int64_t now_ms) except -1:
-    policy.amounts_limited = _limit(&policy.amounts, policy.amounts_limited, limit, now_ms)
+    _need_buckets(policy)
+    policy.amounts_limited = _limit(
+        &policy.buckets.amounts, policy.amounts_limited, limit, now_ms
+    )
     return 0
+
+
+cdef void policy_free(Policy* policy) noexcept nogil:
+    free(policy.buckets)

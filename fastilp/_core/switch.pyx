@@ -171,7 +171,7 @@ cdef class Switch(Admission):
                 self._accepts = False
                 with gil:
                     self._note(
-                        ("fulfilled_before_commit", self._handles[entry.account], entry.amount)
+                        ("fulfilled_before_commit", self._handle(entry.account), entry.amount)
                     )
             self.send_fulfill(
                 entry.link, entry.request_id, self._gate.packets.bytes + entry.offset, entry.size,
@@ -530,7 +530,7 @@ cdef class Switch(Admission):
     def take_events(self):
         """What control should know of since the last call; see switch.pyi."""
         events = self._events + [
-            ("settle", self._handles[index], amount) for index, amount in self._settlements.items()
+            ("settle", self._handle(index), amount) for index, amount in self._settlements.items()
         ]
         self._events, self._settlements = [], {}
         return events
@@ -574,4 +574,4 @@ cdef class Switch(Admission):
         cdef uint32_t slot = self._in_flight.match(CONTROL_LINK, request_id)
         if slot == SLOT_NONE:
             raise KeyError(request_id)
-        return self._handles.get(self._in_flight.entries[slot].account_in)
+        return self._handle(self._in_flight.entries[slot].account_in)

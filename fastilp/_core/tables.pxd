@@ -1,6 +1,6 @@
 # What control writes and the pipeline reads: accounts, links, routes, rates.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp
 
 from fastilp._core.forwarding cimport ForwardingTable
@@ -17,7 +17,8 @@ cdef enum:
 
 
 cdef struct Way:
-    # What the pipeline knows of an account beside its money; same index as in the ledger.
+    # What the pipeline knows of an account beside its money; same index as in the ledger. One cache
+    # line.
     LinkState* egress               # NULL = none
     uint32_t asset
     uint32_t round_trip_ms
@@ -25,7 +26,8 @@ cdef struct Way:
     uint32_t in_flight_in_max
     uint32_t in_flight_out          # Prepares sent to it that wait for an answer
     uint32_t in_flight_out_max
-    uint32_t punts
+    uint16_t punts
+    uint8_t opened                  # an account of this switch
     uint8_t closed
     Policy policy
 
@@ -49,8 +51,7 @@ cdef class Tables:
     cdef uint32_t relay_count
     cdef list _links                # Link by index; [0] is control
     cdef dict _accounts             # name -> Account
-    cdef dict _handles              # index -> Account
-    cdef dict _settings             # name -> dict
+    cdef dict _settings             # Account -> those of its settings that are not the default
     cdef Batch batch
     cdef bytes _address
     cdef const uint8_t* _own        # bytes of _address
@@ -60,9 +61,12 @@ cdef class Tables:
 
     cdef Link _open(self, Account account, str kind, str name, bint local)
     cdef int _receive_one(self, triple) except -1
+    # The account of this switch with an index, or None.
+    cdef Account _handle(self, uint32_t index)
     cdef int _room_for_way(self, uint32_t index) except -1
     cdef int _check(self, Account account) except -1
-    cdef int _apply_settings(self, Account account, dict settings) except -1
+    cdef int _apply_settings(self, Account account, dict changes) except -1
+    cdef Account _add(self, str name, bytes account_id, str code, int scale, dict settings)
 
 
 # 1 live (`g.`), 2 test (`test`, `test1` ...), 0 neither.

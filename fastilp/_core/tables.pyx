@@ -7,9 +7,8 @@ link, forwarding, rates and policy."""
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memset
 
 from fastilp._core.connection_batch cimport BatchConnection
 from fastilp._core.forwarding cimport ForwardingTable
@@ -17,12 +16,13 @@ from fastilp._core.books cimport Account
 from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport PACKET_SIZE_MAX, PREFIX_SEGMENTS_MAX
 from fastilp._core.link cimport LINK_MESSAGE, BtpConnection, Link, LinkState
-from fastilp._core.policy cimport policy_limit_amounts, policy_limit_packets
+from fastilp._core.packet cimport address_prefix_valid
+from fastilp._core.policy cimport policy_free, policy_limit_amounts, policy_limit_packets
 from fastilp._core.rates cimport RateTable
 from fastilp._core.row cimport batch_append, batch_free
 
 from fastilp._core.ledger import account_id_of
-from fastilp._core.packet import is_valid_address, is_valid_prefix
+from fastilp._core.packet import is_valid_address
 from fastilp.errors import UsageError
 
 cdef extern from "Python.h":
@@ -33,9 +33,18 @@ cdef extern from "Python.h":
     Py_ssize_t PyTuple_GET_SIZE(object items)
     PyObject* PyTuple_GET_ITEM(PyObject* items, Py_ssize_t i)
 
+cdef extern from "pages.h" nogil:
+    void* pages_grow(void* at, size_t size, size_t wanted)
+    void pages_free(void* at, size_t size)
+
 _UINT32_MAX = (1 << 32) - 1
 _UINT64_MAX = (1 << 64) - 1
 _WIDE_MAX = (1 << 127) - 1
+
+cdef enum:
+    # Defaults of settings.
+    ROUND_TRIP_MS = 500
+    IN_FLIGHT_MAX = 16_384
 
 # name: (default, smallest, largest); None means no limit where it is the default
 _SETTINGS = {
@@ -44,13 +53,14 @@ _SETTINGS = {
     "max_packet_amount": (_UINT64_MAX, 0, _UINT64_MAX),
     "packets_per_minute_limit": (None, 0, _UINT32_MAX),
     "amount_per_minute_limit": (None, 0, _UINT64_MAX),
-    "round_trip_time": (500, 0, 30_000),
+    "round_trip_time": (ROUND_TRIP_MS, 0, 30_000),
     "settle_threshold": (None, -_WIDE_MAX, _WIDE_MAX),
     "settle_to": (None, -_WIDE_MAX, _WIDE_MAX),
     "max_in_flight_amount": (None, 0, _UINT64_MAX),
-    "in_flight_in_max": (16_384, 0, 1 << 20),
-    "in_flight_out_max": (16_384, 0, 1 << 20),
+    "in_flight_in_max": (IN_FLIGHT_MAX, 0, 1 << 20),
+    "in_flight_out_max": (IN_FLIGHT_MAX, 0, 1 << 20),
 }
+_DEFAULTS = {key: default for key, (default, _, _) in _SETTINGS.items()}
 
 
 def _checked(name, settings):
@@ -102,7 +112,6 @@ cdef class Tables:
     def __cinit__(self, Ledger ledger, str address, **limits):
         self._links = []
         self._accounts = {}
-        self._handles = {}
         self._settings = {}
         self._rates = RateTable()
         self._forwarding = ForwardingTable()
@@ -113,10 +122,13 @@ cdef class Tables:
 
     def __dealloc__(self):
         cdef Link link
+        cdef uint32_t i
         if self._links is not None:
             for link in self._links:
                 link._batch = NULL
-        free(self.ways)
+        for i in range(self._way_capacity):
+            policy_free(&self.ways[i].policy)
+        pages_free(self.ways, self._way_capacity * sizeof(Way))
         free(self.link_states)
         free(self.dirty_indexes)
         free(self.relay_indexes)
@@ -151,29 +163,47 @@ cdef class Tables:
                 f"account {name}: an asset is a code and a scale from 0 to 255, "
                 f"not {asset_code!r}/{asset_scale}"
             )
-        _checked(name, settings)
-        account_id = account_id_of(name) if account_id is None else account_id
+        if settings:
+            _checked(name, settings)
+        if account_id is None:
+            account_id = account_id_of(name)
         # Asked before the ledger is, which would take it for a new name of that account.
-        owner = self._handles.get(self.ledger._index.get(account_id))
+        owner = self._handle(self.ledger.index_of(account_id))
         if owner is not None:
             raise UsageError(f"account {name}: its id is that of {owner.name}")
-        asset = self._rates.asset(asset_code, asset_scale)
-        account = self.ledger.add(name, account_id, asset_code, asset_scale)
+        return self._add(name, account_id, asset_code, asset_scale, settings)
+
+    cdef Account _add(self, str name, bytes account_id, str code, int scale, dict settings):
+        cdef Account account
+        cdef Way* way
+        cdef uint32_t asset = self._rates.asset(code, scale)
+        account = self.ledger.add(name, account_id, code, scale)
         self._room_for_way(account.index)
-        self.ways[account.index].asset = asset
+        way = &self.ways[account.index]
+        way.opened = 1
+        way.asset = asset
         self._accounts[name] = account
-        self._handles[account.index] = account
-        self._settings[name] = {}
-        self._apply_settings(
-            account, {key: default for key, (default, _, _) in _SETTINGS.items()} | settings
-        )
+        way.policy.max_packet_amount = <uint64_t>-1
+        way.round_trip_ms = ROUND_TRIP_MS
+        way.in_flight_in_max = way.in_flight_out_max = IN_FLIGHT_MAX
+        # Limits of the last run, or of another switch, are taken back.
+        if (
+            settings or account.max_in_flight_amount is not None
+            or self.ledger.accounts[account.index].limits
+        ):
+            self._apply_settings(account, settings)
         return account
+
+    cdef Account _handle(self, uint32_t index):
+        if index >= self._way_capacity or not self.ways[index].opened:
+            return None
+        return self.ledger._handles[index]
 
     def set_account(self, Account account, **settings):
         """Change settings of a live account; buckets keep their level. Raises UsageError."""
         self._check(account)
         _checked(account.name, settings)
-        self._apply_settings(account, self._settings[account.name] | settings)
+        self._apply_settings(account, settings)
 
     def close_account(self, Account account):
         """No new Prepares from or to it; what is in flight goes on."""
@@ -183,7 +213,7 @@ cdef class Tables:
     def settings(self, Account account):
         """All settings of an account, defaults included."""
         self._check(account)
-        return dict(self._settings[account.name])
+        return _DEFAULTS | self._settings.get(account, {})
 
     def account(self, str name):
         """KeyError if there is none of that name."""
@@ -208,23 +238,28 @@ cdef class Tables:
 
     cdef int _check(self, Account account) except -1:
         """An index means something in its own switch only. UsageError for a stranger's handle."""
-        if account is None or self._handles.get(account.index) is not account:
+        if account is None or self._handle(account.index) is not account:
             raise UsageError(f"{account!r} is not an account of this switch")
         return 0
 
-    cdef int _apply_settings(self, Account account, dict settings) except -1:
+    cdef int _apply_settings(self, Account account, dict changes) except -1:
         cdef Way* way = &self.ways[account.index]
-        changed = self._settings[account.name]
+        before = self._settings.get(account, {})
+        settings = _DEFAULTS | before | changes
         way.policy.max_packet_amount = settings["max_packet_amount"]
         way.round_trip_ms = settings["round_trip_time"]
         way.in_flight_in_max = settings["in_flight_in_max"]
         way.in_flight_out_max = settings["in_flight_out_max"]
-        if settings["packets_per_minute_limit"] != changed.get("packets_per_minute_limit"):
+        if settings["packets_per_minute_limit"] != before.get("packets_per_minute_limit"):
             policy_limit_packets(&way.policy, settings["packets_per_minute_limit"], self.now_ms)
-        if settings["amount_per_minute_limit"] != changed.get("amount_per_minute_limit"):
+        if settings["amount_per_minute_limit"] != before.get("amount_per_minute_limit"):
             policy_limit_amounts(&way.policy, settings["amount_per_minute_limit"], self.now_ms)
         self.ledger.set_limits(account, settings)
-        self._settings[account.name] = settings
+        changed = {key: value for key, value in settings.items() if value != _DEFAULTS[key]}
+        if changed:
+            self._settings[account] = changed
+        else:
+            self._settings.pop(account, None)
         return 0
 
     cdef int _room_for_way(self, uint32_t index) except -1:
@@ -233,11 +268,12 @@ cdef class Tables:
         while capacity <= index:
             capacity *= 2
         if capacity > self._way_capacity:
-            grown = realloc(self.ways, capacity * sizeof(Way))
+            grown = pages_grow(
+                self.ways, self._way_capacity * sizeof(Way), capacity * sizeof(Way)
+            )
             if grown == NULL:
                 raise MemoryError()
             self.ways = <Way*>grown
-            memset(self.ways + self._way_capacity, 0, (capacity - self._way_capacity) * sizeof(Way))
             self._way_capacity = capacity
         return 0
 
@@ -367,13 +403,17 @@ cdef class Tables:
         """Send what matches `prefix` (whole segments, "" = default) to an account. Raises
         UsageError."""
         self._check(account)
-        if prefix and not is_valid_prefix(prefix):
+        cdef bytes octets = prefix.encode("ascii", "replace")
+        cdef int result
+        if not address_prefix_valid(octets, len(octets)):
             raise UsageError(
                 f"{prefix!r} is not a valid prefix of ILP addresses, such as g.hub.bob"
             )
-        if prefix.count(".") >= PREFIX_SEGMENTS_MAX:
+        result = self._forwarding.insert(octets, len(octets), account.index)
+        if result == -2:
             raise UsageError(f"a prefix may have at most {PREFIX_SEGMENTS_MAX} segments")
-        self._forwarding.set(prefix.encode(), account.index)
+        if result < 0:
+            raise MemoryError()
 
     def del_route(self, str prefix):
         """KeyError if there is no such route."""
@@ -382,7 +422,7 @@ cdef class Tables:
     def routes(self):
         """Prefix -> account."""
         return {
-            prefix.decode(): self._handles[target] for prefix, target in self._forwarding.items()
+            prefix.decode(): self._handle(target) for prefix, target in self._forwarding.items()
         }
 
     def set_rate(self, str asset_code, rate):
