@@ -38,7 +38,8 @@ _console = Console(highlight=False, soft_wrap=True)
 _FILE_WIDTH = 160
 
 _Transport = Annotated[
-    str | None, typer.Option(help="batch, btp or http. With --url its scheme says it.")
+    str | None,
+    typer.Option(help="batch, btp, http, or embedded (without sockets). --url has its own."),
 ]
 _Window = Annotated[
     int | None, typer.Option(help="Closed loop: so many Prepares in flight. Default 1024.")

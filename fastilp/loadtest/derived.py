@@ -18,6 +18,8 @@ _CPU_US_MAX = {"batch": 3.0, "btp": 8.0}
 _TIMES_FEWER_MIN = {"btp": 25.0, "http": 20.0}
 # Windows that both sides of a comparison are measured with.
 _WINDOW = 1024
+# More than a commit of a slow disk holds up: what bounds the throughput then is the CPU.
+_WINDOW_LARGE = 16_384
 
 
 class Finding(NamedTuple):
@@ -88,7 +90,7 @@ def _against_others(found: Figures) -> Iterator[Finding]:
 
 def _durability(found: Figures) -> Iterator[Finding]:
     for transport in ("batch", "btp", "http"):
-        for window in (64, _WINDOW):
+        for window in (64, _WINDOW, _WINDOW_LARGE):
             durable = found.scenario(f"{transport}-{window}")
             process = found.scenario(f"{transport}-{window}-process")
             if durable and process:

@@ -15,7 +15,7 @@ Format = Callable[[float], str]
 
 _WIDTH, _HEIGHT = 760, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 78, 16, 14, 46
-_BAR_HEIGHT, _BAR_GAP, _NAME_WIDTH, _VALUE_WIDTH = 20, 6, 300, 110
+_BAR_HEIGHT, _BAR_GAP, _NAME_WIDTH, _VALUE_WIDTH = 20, 6, 370, 90
 COLOURS = 8
 _TICKS = 5
 
@@ -24,6 +24,7 @@ _TICKS = 5
 class Series:
     name: str
     points: Sequence[Point]
+    colour: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ def lines(series: Sequence[Series], across: Axis, up: Axis) -> str:
     place_y = _scale([y for _, y in points] + ([] if up.logarithmic else [0.0]), up,
                      _HEIGHT - _BOTTOM, _TOP)  # fmt: skip
     parts = [_grid(place_x, across, place_y, up)]
-    for number, each in enumerate(series):
+    for each in series:
         path = " ".join(f"{place_x(x):.1f},{place_y(y):.1f}" for x, y in each.points)
-        colour = f"l{number % COLOURS}"
+        colour = f"l{each.colour % COLOURS}"
         parts.append(f'<polyline points="{path}" class="{colour}"/>')
         if len(each.points) <= 12:
             parts += [
@@ -128,8 +129,8 @@ def _grid(place_x: _scale, across: Axis, place_y: _scale, up: Axis) -> str:
 
 def _legend(series: Sequence[Series]) -> str:
     names = "".join(
-        f'<span><i class="b{number % COLOURS}"></i>{escape(each.name)}</span>'
-        for number, each in enumerate(series)
+        f'<span><i class="b{each.colour % COLOURS}"></i>{escape(each.name)}</span>'
+        for each in series
     )
     return f'<p class="legend">{names}</p>'
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from html import escape
 
 from fastilp.loadtest.derived import Finding, findings
-from fastilp.loadtest.plots import Axis, Series, bars, lines
+from fastilp.loadtest.plots import Axis, Format, Series, bars, lines
 from fastilp.loadtest.summary import LATENCIES, Document, Entry
 from fastilp.loadtest.table import codes, headline, markdown_table, microseconds
 
@@ -38,6 +38,8 @@ svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
 # Keys of a load whose growth is drawn.
 _GROWTH = ("accounts", "routes")
 _MEMORY_SECONDS_MIN = 60
+# Of colours.
+_ORDER = ("fastilp", "nginx", "ilp-connector", "interledger-rs", "direct", "url")
 
 
 def render(document: Document) -> str:
@@ -127,7 +129,7 @@ def _table_row(entry: Entry) -> str:
 
 def _colours(entries: Iterable[Entry]) -> dict[str, int]:
     """A target has the same colour in every plot."""
-    targets = sorted({entry["target"] for entry in entries})
+    targets = sorted({entry["target"] for entry in entries}, key=_ORDER.index)
     return {target: number for number, target in enumerate(targets)}
 
 
@@ -135,43 +137,55 @@ def _name(entry: Entry) -> str:
     return f"{entry['title']}: {entry['target']}"
 
 
-def _cpu_bars(entries: list[Entry]) -> str:
+def _bars(entries: list[Entry], figure: str, shown: Format) -> str:
+    """A plot for each transport: others' bars would leave nothing of the fastest's."""
     colours = _colours(entries)
-    values = [
-        (_name(entry), entry["median"]["cpu_us_per_exchange"], colours[entry["target"]])
-        for entry in entries
-        if entry["median"]["cpu_us_per_exchange"] is not None
-    ]
-    return bars(values, lambda value: f"{value:.2f} µs")
+    plots = []
+    for transport in dict.fromkeys(_transport(entry) for entry in entries):
+        values = [
+            (_name(entry), entry["median"][figure], colours[entry["target"]])
+            for entry in entries
+            if _transport(entry) == transport and entry["median"][figure] is not None
+        ]
+        plots.append(bars(values, shown))
+    return "".join(plots)
+
+
+def _transport(entry: Entry) -> str:
+    return str(entry["load"].get("transport", "batch"))
+
+
+def _cpu_bars(entries: list[Entry]) -> str:
+    return _bars(entries, "cpu_us_per_exchange", lambda value: f"{value:.2f} µs")
 
 
 def _throughput_bars(entries: list[Entry]) -> str:
-    colours = _colours(entries)
-    values = [
-        (_name(entry), entry["median"]["throughput"], colours[entry["target"]])
-        # An open loop gets the throughput that it asks for, and direct has no connector.
-        for entry in entries
-        if "rate" not in entry["load"] and entry["target"] != "direct"
-    ]
-    return bars(values, lambda value: f"{value:,.0f} /s")
+    # An open loop gets the throughput that it asks for, and direct has no connector.
+    chosen = [e for e in entries if "rate" not in e["load"] and e["target"] != "direct"]
+    return _bars(chosen, "throughput", lambda value: f"{value:,.0f} /s")
 
 
 def _curves(entries: list[Entry]) -> Iterable[str]:
     """One plot for each scenario: latency over the share of exchanges that took longer."""
     across = Axis("percentile", _percentile, logarithmic=True)
     up = Axis("latency", microseconds, logarithmic=True)
+    colours = _colours(entries)
     for scenario in dict.fromkeys(entry["scenario"] for entry in entries):
         chosen = [entry for entry in entries if entry["scenario"] == scenario]
         series = [
             Series(
-                entry["target"] if len(entry["median"]["flows"]) == 1
-                else f"{entry['target']}, {flow['name']}",
+                entry["target"] + (f", {flow['name']}" if number or _has_flood(entry) else ""),
                 [(1 / (1 - share), value) for share, value in flow["curve"] if value > 0],
+                colours[entry["target"]] + number * len(colours),
             )
             for entry in chosen
-            for flow in entry["median"]["flows"]
-        ]  # fmt: skip
+            for number, flow in enumerate(entry["median"]["flows"])
+        ]
         yield f"<h3>{escape(chosen[0]['title'])}</h3>{lines(series, across, up)}"
+
+
+def _has_flood(entry: Entry) -> bool:
+    return len(entry["median"]["flows"]) > 1
 
 
 def _percentile(value: float) -> str:
@@ -203,6 +217,7 @@ def _growth(entries: list[Entry]) -> str:
                     if entry["target"] == target
                     and entry["median"]["cpu_us_per_exchange"] is not None
                 ),
+                _ORDER.index(target),
             )
             for target in sorted({entry["target"] for entry in chosen})
         ]
@@ -221,8 +236,9 @@ def _memory(entries: list[Entry]) -> str:
         Series(
             _name(entry),
             [(float(second), size / 2**20) for second, size in enumerate(entry["runs"][0]["rss"])],
+            number,
         )
-        for entry in entries
+        for number, entry in enumerate(entries)
         if len(entry["runs"][0]["rss"]) >= _MEMORY_SECONDS_MIN and entry["target"] != "direct"
     ]
     across = Axis("seconds", lambda value: f"{value:g}")

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from fastilp.errors import FastILPError
+from fastilp.loadtest.embedded import EmbeddedTask
 from fastilp.loadtest.targets.base import Access, Target
+from fastilp.loadtest.targets.fastilp import (
+    ADDRESS,
+    FastilpNode,
+    account_names,
+    destination_of,
+)
 from fastilp.loadtest.task import Flow, Load, Task
 
 Result = dict[str, Any]
@@ -41,10 +48,14 @@ def run_target(
     """Start, load, stop. The result has the target's own books in it, where it tells them."""
     target_core, tool_core = cores()
     try:
-        access = target.start(load, target_core)
-        task = make_task(access, load, timing, target.pids, tool_core)
-        result = run_task(task, progress)
-        result["books"] = target.books()
+        if isinstance(target, FastilpNode) and load.transport == "embedded":
+            embedded = embedded_task(load, timing, target.folder, target_core)
+            result = _run_worker("embedded", embedded.model_dump_json(), progress)
+        else:
+            access = target.start(load, target_core)
+            task = make_task(access, load, timing, target.pids, tool_core)
+            result = run_task(task, progress)
+            result["books"] = target.books()
     finally:
         target.stop()
     result.update(
@@ -59,6 +70,7 @@ def run_target(
 def make_task(
     access: Access, load: Load, timing: Timing, pids: list[int], core: int | None
 ) -> Task:
+    assert load.transport != "embedded"
     return Task(
         transport=load.transport,
         flows=_flows(access, load),
@@ -74,6 +86,27 @@ def make_task(
         stall_ms=load.stall_ms,
         stall_period_ms=load.stall_period_ms,
         expires_in_ms=load.expires_in_ms,
+    )
+
+
+def embedded_task(load: Load, timing: Timing, folder: Path, core: int | None) -> EmbeddedTask:
+    destination = destination_of(load)
+    return EmbeddedTask(
+        address=ADDRESS,
+        data_dir=str(folder / "data"),
+        durability=load.durability,
+        senders=tuple(account_names("sender", load.senders)),
+        receivers=tuple(account_names("receiver", load.receivers)),
+        routes=(destination.prefix, destination.digits, load.routes) if load.routes else None,
+        destination=destination,
+        window=load.window or 0,
+        batch=load.batch,
+        amount=load.amount,
+        payload=load.payload,
+        answer_payload=load.answer_payload,
+        core=core,
+        warm_up_seconds=timing.warm_up,
+        seconds=timing.measure,
     )
 
 
@@ -100,16 +133,20 @@ def _flows(access: Access, load: Load) -> tuple[Flow, ...]:
 
 
 def run_task(task: Task, progress: Progress | None = None) -> Result:
+    return _run_worker("worker", task.model_dump_json(), progress)
+
+
+def _run_worker(module: str, task: str, progress: Progress | None) -> Result:
     """In a process of its own; Ctrl-C ends it early, and its result is what there is."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "fastilp.loadtest.worker"],
+        [sys.executable, "-m", f"fastilp.loadtest.{module}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": _package_path()},
     )
     assert process.stdin is not None and process.stdout is not None
     try:
-        process.stdin.write(task.model_dump_json().encode())
+        process.stdin.write(task.encode())
         process.stdin.close()
         return _read(process, progress)
     finally:

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Transport = Literal["batch", "btp", "http"]
+WireTransport = Literal["batch", "btp", "http"]
+# `embedded`: the switch in a Python program, without sockets.
+Transport = Literal[WireTransport, "embedded"]
 Durability = Literal["commit", "process"]
 
 # A request in flight takes a slot of the engine.
@@ -42,6 +44,8 @@ class Load(_Model):
     """HTTP: sockets of the sender; without it one for each Prepare in flight, at most 1,024."""
     depth: _Positive = 1
     """HTTP: requests pipelined on one socket."""
+    batch: _Positive = 256
+    """Embedded: Prepares that are handed in at once."""
     accounts: Annotated[int, Field(ge=2)] = 2
     """One half sends, the other half receives."""
     routes: Annotated[int, Field(ge=0)] = 0
@@ -67,8 +71,10 @@ class Load(_Model):
             raise ValueError("give a window (closed loop) or a rate (open loop), not both")
         if self.payload and self.payload < 8:
             raise ValueError("payload: 0, or at least 8 bytes, which number the packets")
-        if self.flood and self.transport == "http":
+        if self.flood and self.transport not in ("batch", "btp"):
             raise ValueError("flood: links are connections, so batch or btp")
+        if self.transport == "embedded" and (self.rate or self.reject_share or self.stall_ms):
+            raise ValueError("embedded: a closed loop, and everything is fulfilled")
         if self.flood and self.flood.links >= self.senders:
             raise ValueError("flood: one sender must be left, and half of the accounts send")
         return self
@@ -92,7 +98,7 @@ class Load(_Model):
 class Peer(_Model):
     """Where an account of the target is reached. `pair`: nowhere, the two ends are ours."""
 
-    kind: Literal["batch", "btp", "http", "pair"]
+    kind: Literal[WireTransport, "pair"]
     host: str = "127.0.0.1"
     port: int = 0
     unix: str = ""
@@ -111,7 +117,11 @@ class Destination(_Model):
 
     @property
     def first(self) -> str:
-        return f"{self.prefix}{'0' * self.digits}{self.suffix}"
+        return self.numbered(0)
+
+    def numbered(self, number: int) -> str:
+        shown = f"{number:0{self.digits}}" if self.digits else ""
+        return f"{self.prefix}{shown}{self.suffix}"
 
 
 class Flow(_Model):
@@ -129,7 +139,7 @@ class Flow(_Model):
 class Task(_Model):
     """Everything that the worker process needs."""
 
-    transport: Transport
+    transport: WireTransport
     flows: tuple[Flow, ...]
     receivers: tuple[Peer, ...] = ()
     listen_port: int | None = None

@@ -26,6 +26,7 @@ QUANTILES = (0.5, 0.9, 0.99, 0.999)
 CURVE = tuple(
     1 - 10 ** (-step / 5) for step in range(26)
 )  # 0, 37, 60, 75, 84, 90, … 99.999 %
+SHARES = (*QUANTILES, *CURVE)
 _TIMEOUT_GRACE_MS = 1_000
 
 Event = dict[str, Any]
@@ -52,7 +53,10 @@ class Worker:
         before = self._sample()
         rss = self._turn("measuring", self._task.seconds)
         after = self._sample()
-        flows = [self._latency(index) for index in range(len(self._task.flows))]
+        flows = [
+            flow_result(flow.name, self._engine.latency(index, SHARES))
+            for index, flow in enumerate(self._task.flows)
+        ]
         self._engine.set_sending(False)
         self._engine.run(self._task.drain_seconds)
         return {"event": "result", **self._result(before, after), "flows": flows, "rss": rss}
@@ -140,22 +144,6 @@ class Worker:
             "counts": self._counts(),
         }
 
-    def _latency(self, index: int) -> Event:
-        name = self._task.flows[index].name
-        summary = self._engine.latency(index, (*QUANTILES, *CURVE))
-        quantiles = summary.pop("quantiles")
-        return {
-            "name": name,
-            "latency_us": {
-                **{_label(share): value / 1000 for share, value in quantiles[: len(QUANTILES)]},
-                "max": summary["max"] / 1000,
-                "min": summary["min"] / 1000,
-                "mean": summary["mean"] / 1000,
-            },
-            "measured": summary["count"],
-            "curve": [(share, value / 1000) for share, value in quantiles[len(QUANTILES) :]],
-        }
-
     def _result(self, before: dict[str, Any], after: dict[str, Any]) -> Event:
         seconds = after["time"] - before["time"]
         changes = [
@@ -180,6 +168,30 @@ class Worker:
         }
 
 
+def flow_result(name: str, summary: dict[str, Any]) -> Event:
+    """What is told of a flow's latencies, from the summary of SHARES."""
+    quantiles = summary["quantiles"]
+    return {
+        "name": name,
+        "latency_us": {
+            **{_label(share): value / 1000 for share, value in quantiles[: len(QUANTILES)]},
+            "max": summary["max"] / 1000,
+            "min": summary["min"] / 1000,
+            "mean": summary["mean"] / 1000,
+        },
+        "measured": summary["count"],
+        "curve": [(share, value / 1000) for share, value in quantiles[len(QUANTILES) :]],
+    }
+
+
+def raise_limits(core: int | None) -> None:
+    """As many files as the hard limit allows, and a core."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+
+
 def _label(share: float) -> str:
     return f"p{share * 100:g}"
 
@@ -192,11 +204,8 @@ def emit(event: Event) -> None:
 def main() -> None:
     # Ctrl-C is for whoever started us, and that one ends us by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     task = Task.model_validate_json(sys.stdin.buffer.read())
-    if task.core is not None:
-        os.sched_setaffinity(0, {task.core})
+    raise_limits(task.core)
     try:
         worker = Worker(task)
         signal.signal(signal.SIGTERM, lambda number, frame: worker.stop())

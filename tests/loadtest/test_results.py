@@ -90,7 +90,7 @@ def test_a_report_is_one_file_with_its_plots() -> None:
     checker = Checker()
     checker.feed(text)
     assert checker.open == []
-    # Two sets of bars, one plot of latencies, one of growth, one of memory.
+    # CPU and throughput as bars, latencies, growth, memory.
     assert checker.elements.count("svg") == 5
     assert "://" not in text and "url(" not in text
     assert "&lt;not&gt; here" in text and "10,000" in text

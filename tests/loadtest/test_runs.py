@@ -11,10 +11,10 @@ import pytest
 from fastilp.errors import FastILPError
 from fastilp.loadtest.run import Timing, run_target
 from fastilp.loadtest.targets import target
-from fastilp.loadtest.task import Flood, Load, Transport
+from fastilp.loadtest.task import Flood, Load, WireTransport
 
 TIMING = Timing(warm_up=0.2, measure=1.0)
-TRANSPORTS = get_args(Transport)
+TRANSPORTS = get_args(WireTransport)
 
 
 def run(name: str, **choices: Any) -> dict[str, Any]:
@@ -42,14 +42,14 @@ def balances(result: dict[str, Any], side: str) -> int:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_directly(transport: Transport) -> None:
+def test_directly(transport: WireTransport) -> None:
     result = run("direct", transport=transport, window=32)
     assert total(result, "fulfilled") == total(result, "sent") == result["received"]["fulfilled"]
     assert result["received"]["amount"] == 1000 * total(result, "sent")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_through_a_node(transport: Transport) -> None:
+def test_through_a_node(transport: WireTransport) -> None:
     result = run("fastilp", transport=transport, window=32, amount=7)
     assert total(result, "fulfilled") == total(result, "sent") == result["received"]["fulfilled"]
     assert balances(result, "sender") == -7 * total(result, "fulfilled")
@@ -59,7 +59,7 @@ def test_through_a_node(transport: Transport) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_mixed_answers(transport: Transport) -> None:
+def test_mixed_answers(transport: WireTransport) -> None:
     result = run("fastilp", transport=transport, window=32, reject_share=0.5)
     received = result["received"]
     assert (total(result, "fulfilled"), total(result, "rejected")) == (
@@ -81,7 +81,7 @@ def test_rejects_of_the_node_are_counted_by_code() -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_many_accounts_and_routes(transport: Transport) -> None:
+def test_many_accounts_and_routes(transport: WireTransport) -> None:
     load = {"accounts": 20, "routes": 1000, "payload": 8, "answer_payload": 0}
     result = run("fastilp", transport=transport, window=100, **load)
     paid = [-balance for name, balance in result["books"].items() if name.startswith("sender")]
@@ -90,6 +90,16 @@ def test_many_accounts_and_routes(transport: Transport) -> None:
     # All of them took part.
     assert min(paid) > 0 and min(got) > 0
     assert sum(paid) == sum(got) == 1000 * total(result, "fulfilled")
+
+
+def test_without_sockets() -> None:
+    load = {"accounts": 20, "routes": 1000, "batch": 16}
+    result = run("fastilp", transport="embedded", window=100, **load)
+    paid = [-balance for name, balance in result["books"].items() if name.startswith("sender")]
+    assert min(paid) > 0
+    assert sum(paid) == balances(result, "receiver") == result["received"]["amount"]
+    assert sum(paid) == 1000 * total(result, "fulfilled")
+    assert 0 < result["writer_us_per_exchange"] < result["cpu_us_per_exchange"]
 
 
 def test_another_asset() -> None:
@@ -106,7 +116,7 @@ def test_pipelined_requests() -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_an_open_loop_sends_at_its_rate(transport: Transport) -> None:
+def test_an_open_loop_sends_at_its_rate(transport: WireTransport) -> None:
     result = run("direct", transport=transport, rate=2000)
     seconds = TIMING.warm_up + TIMING.measure
     # No Prepare is left out, however late the loop came to it; the run itself may end a bit late.

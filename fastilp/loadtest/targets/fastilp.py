@@ -26,7 +26,7 @@ _ROOM_FACTOR = 2
 
 class FastilpNode(Target):
     name = "fastilp"
-    transports = frozenset({"batch", "btp", "http"})
+    transports = frozenset({"batch", "btp", "http", "embedded"})
     durable = True
 
     def __init__(self) -> None:
@@ -50,12 +50,11 @@ class FastilpNode(Target):
         process.wait_for_file(ready)
         self._http = json.loads(ready.read_text())["http"]
         port = batch_port or int(self._http.rpartition(":")[2])
+        receivers = () if listen_port else account_names("receiver", load.receivers)
         return Access(
-            tuple(_peer(load, name, port) for name in _names("sender", load.senders)),
-            ()
-            if listen_port
-            else tuple(_peer(load, name, port) for name in _names("receiver", load.receivers)),
-            _destination(load),
+            tuple(_peer(load, name, port) for name in account_names("sender", load.senders)),
+            tuple(_peer(load, name, port) for name in receivers),
+            destination_of(load),
             listen_port,
         )
 
@@ -82,7 +81,7 @@ def _same_package() -> dict[str, str]:
     return {"PYTHONPATH": str(Path(__file__).resolve().parents[3])}
 
 
-def _names(side: str, count: int) -> list[str]:
+def account_names(side: str, count: int) -> list[str]:
     digits = len(str(count - 1))
     return [f"{side}{number:0{digits}}" for number in range(count)]
 
@@ -95,12 +94,13 @@ def _peer(load: Load, name: str, port: int) -> Peer:
     path = f"/accounts/{name}/ilp" + ("/btp" if load.transport == "btp" else "")
     # The path names the account of a BTP connection, and its token is enough.
     username = name if load.transport == "batch" else ""
+    assert load.transport != "embedded"
     return Peer(
         kind=load.transport, host=HOST, port=port, path=path, username=username, token=_token(name)
     )
 
 
-def _destination(load: Load) -> Destination:
+def destination_of(load: Load) -> Destination:
     if load.routes:
         digits = len(str(load.routes - 1))
         return Destination(
@@ -127,14 +127,14 @@ def _settings(
         yield f'batch = "{HOST}:{batch_port}"\n'
     yield '[logging]\nlevel = "warning"\nformat = "json"\n[rates]\nAAA = "1"\n'
     yield f'BBB = "{load.rate_of_exchange or 1}"\n'
-    for name in _names("sender", load.senders):
+    for name in account_names("sender", load.senders):
         yield _account(load, name, "AAA", room, None)
     asset = "BBB" if load.rate_of_exchange else "AAA"
-    for name in _names("receiver", load.receivers):
+    for name in account_names("receiver", load.receivers):
         yield _account(load, name, asset, room, listen_port)
     if load.routes:
         yield "[routes]\n"
-        digits, receivers = len(str(load.routes - 1)), _names("receiver", load.receivers)
+        digits, receivers = len(str(load.routes - 1)), account_names("receiver", load.receivers)
         for number in range(load.routes):
             receiver = receivers[number % load.receivers]
             yield f'"{_ROUTE_PREFIX}{number:0{digits}}" = "{receiver}"\n'

@@ -95,4 +95,5 @@ def _account(load: Load, name: str, port: int, listen_port: int | None) -> dict[
 
 
 def _peer(load: Load, name: str, port: int) -> Peer:
+    assert load.transport != "embedded"
     return Peer(kind=load.transport, host=HOST, port=port, path="/", token=f"{name}-secret")

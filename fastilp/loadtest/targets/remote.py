@@ -9,10 +9,10 @@ from urllib.parse import unquote, urlsplit
 
 from fastilp.errors import UsageError
 from fastilp.loadtest.targets.base import Access, Target
-from fastilp.loadtest.task import Destination, Load, Peer, Transport
+from fastilp.loadtest.task import Destination, Load, Peer, Transport, WireTransport
 
 _DEFAULT_BATCH_PORT = 7767
-_KINDS: dict[str, Transport] = {
+_KINDS: dict[str, WireTransport] = {
     "http": "http",
     "btp+ws": "btp",
     "ws": "btp",
