@@ -1,5 +1,6 @@
 """BTP 2.0 (RFC 23): bytes to fields and fields to bytes, with the WebSocket frame header (RFC 6455)
-around what is written. Imports oer and the package's errors; knows no link, account or switch.
+around what is written. Imports oer, codec_websocket and the package's errors; knows no link,
+account or switch.
 
 The data plane uses `btp_read` and `btp_write` without the GIL and looks at the `ilp` entry alone.
 `decode` and `encode` know every message, for authentication and errors. Reading is lenient:
@@ -13,6 +14,9 @@ from typing import NamedTuple
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from fastilp._core.codec_websocket cimport (
+    WEBSOCKET_BINARY, WEBSOCKET_HEADER_SIZE_MAX, websocket_mask, websocket_write_header,
+)
 from fastilp._core.oer cimport (
     OER_MALFORMED, OER_OK, OER_TRUNCATED, OerCursor, oer_init, oer_read_length, oer_read_string,
     oer_read_var_uint, oer_skip, oer_string_size, oer_write_length,
@@ -31,10 +35,8 @@ cdef enum:
     ENTRY_SIZE_MIN = 3           # an empty name, the content type, empty data
     # One `ilp` entry before its data: count (01 01), name (03 "ilp"), content type (00).
     PREFIX_SIZE = 7
-    # WebSocket header 2 + 8 + 4, BTP header, length of the body, prefix, length of the packet.
-    FRAME_OVERHEAD_MAX = 14 + HEADER_SIZE + 9 + PREFIX_SIZE + 9
-    WEBSOCKET_BINARY = 0x82      # FIN and opcode 2 (RFC 6455 5.2)
-    WEBSOCKET_MASKED = 0x80
+    # BTP header, length of the body, prefix, length of the packet.
+    FRAME_OVERHEAD_MAX = WEBSOCKET_HEADER_SIZE_MAX + HEADER_SIZE + 9 + PREFIX_SIZE + 9
 
 _FAULT_TEXTS = ("", "message is truncated", "length is not valid", "unknown message type")
 _TIMESTAMP = re.compile(r"[0-9]{14}(\.[0-9]{1,3})?Z")
@@ -120,38 +122,6 @@ cdef int btp_read(const uint8_t* message, size_t size, BtpFields* fields) noexce
 
 # --- Writing -------------------------------------------------------------------------------------
 
-cdef inline size_t write_frame_header(
-    uint8_t* out, size_t payload_size, uint8_t mask_bit
-) noexcept nogil:
-    """Final binary frame, shortest form of the length (RFC 6455 5.2)."""
-    cdef size_t i, size
-    out[0] = WEBSOCKET_BINARY
-    if payload_size < 126:
-        out[1] = mask_bit | <uint8_t>payload_size
-        return 2
-    out[1] = mask_bit | (126 if payload_size <= 0xFFFF else 127)
-    size = 2 if payload_size <= 0xFFFF else 8
-    for i in range(size + 1, 1, -1):
-        out[i] = <uint8_t>(payload_size & 0xFF)
-        payload_size >>= 8
-    return 2 + size
-
-
-cdef inline void apply_mask(uint8_t* payload, size_t size, uint32_t mask) noexcept nogil:
-    """XOR with the four bytes of `mask` as they lie in memory (RFC 6455 5.3), eight at a time."""
-    cdef uint64_t wide = (<uint64_t>mask << 32) | mask
-    cdef uint64_t word
-    cdef size_t at = 0
-    while at + 8 <= size:
-        memcpy(&word, payload + at, 8)
-        word ^= wide
-        memcpy(payload + at, &word, 8)
-        at += 8
-    while at < size:
-        payload[at] ^= (<uint8_t*>&wide)[at & 7]
-        at += 1
-
-
 cdef size_t btp_frame_size_max(size_t packet_size) noexcept nogil:
     return packet_size + FRAME_OVERHEAD_MAX
 
@@ -162,7 +132,7 @@ cdef size_t btp_write(
 ) noexcept nogil:
     cdef size_t body_size = PREFIX_SIZE + oer_string_size(packet_size)
     cdef size_t payload_size = HEADER_SIZE + oer_string_size(body_size)
-    cdef size_t payload = write_frame_header(out, payload_size, WEBSOCKET_MASKED if masked else 0)
+    cdef size_t payload = websocket_write_header(out, WEBSOCKET_BINARY, payload_size, masked)
     cdef size_t at
     if masked:
         memcpy(out + payload, &mask, 4)
@@ -180,7 +150,7 @@ cdef size_t btp_write(
     if packet_size:
         memcpy(out + at, packet, packet_size)
     if masked:
-        apply_mask(out + payload, payload_size, mask)
+        websocket_mask(out + payload, payload_size, mask)
     return payload + payload_size
 
 

@@ -65,6 +65,12 @@ cdef enum:
     BATCH_BUFFER_SIZE = 256 * 1024
     # The same before the hello, when the peer is a stranger: a name and a token.
     BATCH_HELLO_SIZE_MAX = 4_096
+    # Receive buffer of one BTP connection, bytes: about 1,000 packets a read. Must hold a message.
+    BTP_BUFFER_SIZE = 256 * 1024
+    # The same before the hello: it grows to one message if it must.
+    BTP_HELLO_BUFFER_SIZE = 4_096
+    # One BTP message: the largest packet, and room for BTP's own fields and other entries, bytes.
+    BTP_MESSAGE_SIZE_MAX = PACKET_SIZE_MAX + 1_024
 
     # --- HTTP -----------------------------------------------------------------------------------
     # Request line and fields of one message, bytes; what most servers take.
@@ -76,3 +82,12 @@ cdef enum:
     # Bytes asked for by one read of a socket that was read to its end before.
     HTTP_READ_SIZE_MIN = 4_096
     HTTP_READ_SIZE_MAX = 65_536
+
+    # --- Fairness -------------------------------------------------------------------------------
+    # What a row costs beside its bytes, in bytes: about 1 us of work.
+    ROW_COST = 256
+    # What one link's connection brings into a turn at most: about 2,000 packets or 2 ms of work.
+    # The rest waits in its buffer and in the socket, while other links have their turn.
+    LINK_TURN_SIZE_MAX = 1024 * 1024
+    # Prepares of all connections in a turn: a bound of about 10 ms on how long an answer waits.
+    TURN_SIZE_MAX = 4 * 1024 * 1024

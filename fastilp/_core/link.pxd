@@ -1,11 +1,12 @@
 # Links and connections: id spaces, egress, and the way of packets into a batch.
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastilp._core.arena cimport Arena, ArenaPool, pool_room
 from fastilp._core.counter cimport counter_t
 from fastilp._core.books cimport Account
+from fastilp._core.limits cimport LINK_TURN_SIZE_MAX, ROW_COST, TURN_SIZE_MAX
 from fastilp._core.row cimport Batch
 
 cdef enum LinkKind:
@@ -55,12 +56,11 @@ cdef class Link:
 
 cdef class Connection:
     cdef readonly Link link
+    cdef uint64_t _turn             # of the batch that the two below belong to
+    cdef size_t _turn_prepares      # what this connection brought into it, bytes and ROW_COST each
+    cdef size_t _turn_answers
 
     cdef int _attach(self, Link link, uint8_t kind) except -1
-
-
-cdef class BtpConnection(Connection):
-    cdef int _feed(self, const uint8_t* message, size_t size) except -1
 
 
 # Append one packet to a link's egress, framed for its kind. `answer`: not a Prepare. False when
@@ -88,3 +88,25 @@ cdef bint link_send_frame(
     LinkState* link, ArenaPool* pool, uint32_t request_id, const uint8_t* packet, size_t size,
     bint answer,
 ) noexcept nogil
+
+
+# Whether a packet of `size` bytes that waits on a connection fits into this turn, and then it
+# counts. One connection brings a bounded share of it, and all of them together a bounded lot of
+# Prepares; answers are no part of that lot, so that they go first when more waits than fits.
+cdef inline bint connection_may_bring(
+    Connection connection, size_t size, bint answer
+) noexcept nogil:
+    cdef Batch* batch = connection.link._batch
+    if connection._turn != batch.turn:
+        connection._turn = batch.turn
+        connection._turn_prepares = connection._turn_answers = 0
+    if answer:
+        if connection._turn_answers >= LINK_TURN_SIZE_MAX:
+            return False
+        connection._turn_answers += size + ROW_COST
+        return True
+    if connection._turn_prepares >= LINK_TURN_SIZE_MAX or batch.turn_prepares >= TURN_SIZE_MAX:
+        return False
+    connection._turn_prepares += size + ROW_COST
+    batch.turn_prepares += size + ROW_COST
+    return True

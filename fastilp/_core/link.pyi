@@ -43,15 +43,3 @@ class Connection:
     link: Link | None
     def close(self) -> None:
         """The socket has gone. What is in flight on the link stays until answered or expired."""
-
-@final
-class BtpConnection(Connection):
-    """One BTP socket."""
-
-    def feed(self, message: bytes | bytearray | memoryview) -> tuple[int, int, bytes] | None:
-        """One WebSocket payload. A Prepare or an answer on a bound connection becomes a row: None.
-        Anything else is the shell's: (type, request_id, whole message); type 0 = unreadable. Never
-        raises on peer bytes."""
-    def bind(self, link: Link, *, masked: bool) -> None:
-        """Attach to a btp link after the hello; a connection that was bound to the link before is
-        unbound. `masked`: we are the WebSocket client."""

@@ -1,14 +1,11 @@
 """Links (a logical channel of an account) and connections (one socket).
 
 A link owns its egress: whole packets with their ids for a message link, ready frames for a btp or
-batch link. `receive` and `feed` copy packets into the switch's batch and decide nothing. A
-connection comes and goes; what is in flight belongs to the link. May import codec_batch,
-codec_btp, row, arena, limits and ledger's Account."""
-
-import os
+batch link. `receive` copies packets into the switch's batch and decides nothing. A connection
+comes and goes; what is in flight belongs to the link. May import codec_batch, codec_btp, row,
+arena, limits and ledger's Account."""
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
@@ -16,14 +13,9 @@ from libc.string cimport memcpy
 from fastilp._core.arena cimport ArenaPool, arena_free, pool_give_back, pool_room
 from fastilp._core.books cimport Account
 from fastilp._core.codec_batch cimport BATCH_OVERHEAD_MAX, batch_write
-from fastilp._core.codec_btp cimport (
-    BTP_MESSAGE, BTP_RESPONSE, BtpFields, btp_frame_size_max, btp_read, btp_write,
-)
+from fastilp._core.codec_btp cimport BTP_MESSAGE, BTP_RESPONSE, btp_frame_size_max, btp_write
 from fastilp._core.limits cimport PACKET_SIZE_MAX
-from fastilp._core.packet cimport PACKET_PREPARE
-from fastilp._core.row cimport (
-    ROW_ANSWER, ROW_EGRESS_GIVEN, ROW_NONE, Batch, Row, batch_append,
-)
+from fastilp._core.row cimport ROW_EGRESS_GIVEN, ROW_NONE, Batch, Row, batch_append
 
 from fastilp.errors import UsageError
 
@@ -237,60 +229,3 @@ cdef class Connection:
             self.link.state.up = 0
             self.link._drop()
             self.link = None
-
-
-@cython.final
-cdef class BtpConnection(Connection):
-    def feed(self, message):
-        """One WebSocket payload; see link.pyi. Never raises on what the peer wrote."""
-        cdef Py_buffer view
-        cdef BtpFields fields
-        PyObject_GetBuffer(message, &view, PyBUF_SIMPLE)
-        try:
-            if self._feed(<const uint8_t*>view.buf, view.len):
-                return None
-            if btp_read(<const uint8_t*>view.buf, view.len, &fields) != 0:
-                return 0, 0, bytes(message)
-            return fields.type, fields.request_id, bytes(message)
-        finally:
-            PyBuffer_Release(&view)
-
-    cdef int _feed(self, const uint8_t* message, size_t size) except -1:
-        """1 if the message became a row, 0 if it is the shell's."""
-        cdef BtpFields fields
-        cdef Row* row
-        cdef bint answer
-        if self.link is None or self.link._batch == NULL:
-            return 0
-        if btp_read(message, size, &fields) != 0:
-            return 0
-        if fields.packet_size > PACKET_SIZE_MAX:
-            return 0
-        if fields.type == BTP_MESSAGE:
-            if fields.packet == 0:
-                return 0
-            answer = False
-        elif fields.type == BTP_RESPONSE:
-            # Interledger.rs sends its Prepares in Response frames, so the packet's type byte
-            # decides.
-            answer = fields.packet_size == 0 or message[fields.packet] != PACKET_PREPARE
-        else:
-            return 0
-        row = batch_append(
-            self.link._batch, self.link.state.index, self.link.state.account, fields.request_id,
-            message + fields.packet, <uint16_t>fields.packet_size,
-        )
-        if row == NULL:
-            raise MemoryError()
-        row.flags = ROW_ANSWER if answer else 0
-        return 1
-
-    def bind(self, Link link not None, *, bint masked):
-        """Attach to a btp link; see link.pyi."""
-        cdef bint was_bound = link._connection is not None
-        self._attach(link, LINK_BTP)
-        if was_bound and link.state.masked != masked:
-            link._drop()
-        link.state.masked = masked
-        # From the system: a proxy must not guess it, nor the peer our memory (RFC 6455 10.3).
-        link.state.mask = int.from_bytes(os.urandom(4), "little") | 1

@@ -50,6 +50,8 @@ cdef struct Batch:
     Arena packets
     ArenaPool egress                # buffers for links that have something to send
     uint64_t undeliverable          # answers that links dropped since the last process()
+    uint64_t turn                   # how many batches there were before this one
+    size_t turn_prepares            # what connections brought of Prepares, bytes and ROW_COST each
 
 
 cdef inline int _batch_grow(Batch* batch) noexcept nogil:
@@ -93,6 +95,8 @@ cdef inline Row* batch_append(
 cdef inline void batch_clear(Batch* batch) noexcept nogil:
     batch.count = 0
     batch.packets.size = 0
+    batch.turn += 1
+    batch.turn_prepares = 0
 
 
 cdef inline void batch_free(Batch* batch) noexcept nogil:

@@ -7,8 +7,9 @@ from typing_extensions import disjoint_base
 
 from fastilp._core.books import Account
 from fastilp._core.connection_batch import BatchConnection
+from fastilp._core.connection_btp import BtpConnection
 from fastilp._core.ledger import Ledger
-from fastilp._core.link import BtpConnection, Link
+from fastilp._core.link import Link
 
 @disjoint_base
 class Tables:
@@ -55,6 +56,9 @@ class Tables:
     @overload
     def accept(self, codec: Literal["batch"]) -> BatchConnection:
         """A connection for one socket, without an account until it is bound to a link."""
+    def turn_is_full(self) -> bool:
+        """Connections have brought all the Prepares that go into one batch; the rest waits for
+        `process`."""
     def set_route(self, prefix: str, account: Account) -> None:
         """Whole-segment prefix, "" = default. Raises UsageError for an invalid prefix."""
     def del_route(self, prefix: str) -> None:

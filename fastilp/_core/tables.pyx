@@ -11,11 +11,12 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
 from fastilp._core.connection_batch cimport BatchConnection
+from fastilp._core.connection_btp cimport BtpConnection
 from fastilp._core.forwarding cimport ForwardingTable
 from fastilp._core.books cimport Account
 from fastilp._core.ledger cimport Ledger
-from fastilp._core.limits cimport PACKET_SIZE_MAX, PREFIX_SEGMENTS_MAX
-from fastilp._core.link cimport LINK_MESSAGE, BtpConnection, Link, LinkState
+from fastilp._core.limits cimport PACKET_SIZE_MAX, PREFIX_SEGMENTS_MAX, TURN_SIZE_MAX
+from fastilp._core.link cimport LINK_MESSAGE, Link, LinkState
 from fastilp._core.packet cimport address_prefix_valid
 from fastilp._core.policy cimport policy_free, policy_limit_amounts, policy_limit_packets
 from fastilp._core.rates cimport RateTable
@@ -329,6 +330,10 @@ cdef class Tables:
         if codec != "btp":
             raise UsageError(f'codec must be "btp" or "batch", not {codec!r}')
         return BtpConnection()
+
+    def turn_is_full(self):
+        """Whether connections have brought all the Prepares that go into one batch."""
+        return self.batch.turn_prepares >= TURN_SIZE_MAX
 
     def dirty_links(self):
         """Links with something to take since the last call."""

@@ -41,9 +41,6 @@ def configure(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # They tell of every connection by number; the links say it by account.
-    for name in ("fastilp.websocket", "picows"):
-        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
 
 
 def _console() -> list[Any]:

@@ -7,19 +7,22 @@ a port of it and puts it into the token table (peers that dial us), hands it to 
     port = BtpPort(switch.open_link(alice, kind="btp", name="btp"), pump)
     btp_tokens.put("alice", "alice-password", port)
 
-Packets pass through `BtpConnection.feed` and `Link.take_bytes` and are never looked at here; this
-file is about everything else that a peer may send, and about sockets that do not keep up.
+Packets go from the socket into a buffer of the core and from there into the switch, and from
+`Link.take_bytes` to the socket; nothing here looks at them. This file is about everything else that
+a peer may send.
 """
 
+import asyncio
 import logging
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
-
-from fastilp._core import codec_btp
+from fastilp._core import codec_btp, codec_websocket
 from fastilp._core.codec_btp import Entry, Message
-from fastilp._core.link import BtpConnection
+from fastilp._core.codec_websocket import BINARY, CLOSE, PING, PONG
+from fastilp._core.connection_btp import READ_FAULT, READ_MORE, READ_OTHER
 from fastilp._core.packet import Reject
 from fastilp.errors import DecodeError
 from fastilp.transports.pace import PacedSession, PaceLimits
@@ -29,7 +32,10 @@ from fastilp.transports.socket_port import SocketPort
 _log = logging.getLogger("fastilp.btp")
 
 RESPONSE, ERROR, MESSAGE, TRANSFER = 1, 2, 6, 7
-_BINARY = WSMsgType.BINARY
+_CLOSE_NORMAL = 1_000
+_REASON_SIZE_MAX = 123
+# Frames of one connection in one turn that cost Python objects: about 1 ms of work.
+_OTHERS_MAX = 256
 _DONE_SECONDS = 1.0
 
 
@@ -53,8 +59,9 @@ class BtpPort(SocketPort):
     """Owner of one btp link."""
 
 
-class BtpSession(PacedSession, WSListener):
-    """One WebSocket connection. Subclasses do the hello and then call `bind`."""
+class BtpSession(PacedSession, asyncio.BufferedProtocol):
+    """One WebSocket connection, after the handshake. Subclasses do the hello and then call
+    `bind`."""
 
     def __init__(self, pump: Pump, limits: BtpLimits, masked: bool) -> None:
         super().__init__(limits)
@@ -64,15 +71,14 @@ class BtpSession(PacedSession, WSListener):
         self.closed = False
         self._pump = pump
         self._limits = limits
-        self._transport: WSTransport
-        self._connection: BtpConnection | None = None
+        self._connection = pump.switch.accept("btp")
+        self._connection.open(masked=masked, message_size_max=limits.message_size_max)
         self._closing = False
-        self._parts: bytearray | None = None
-        self._parts_size = 0
-        self._parts_are_binary = False
         self._heard = True
+        # The loop asks the core itself: one call of Python less per read.
+        self.get_buffer = self._connection.get_buffer  # type: ignore[method-assign]
 
-    # --- For subclasses -------------------------------------------------------------------------
+    # --- For subclasses ---------------------------------------------------------------------------
 
     def hello_opened(self) -> None:
         """The WebSocket is open."""
@@ -87,106 +93,107 @@ class BtpSession(PacedSession, WSListener):
         self.cancel("hello")
         self.port = port
         self.link = port.link
-        connection = self._pump.switch.accept("btp")
-        connection.bind(port.link, masked=self.masked)
-        self._connection = connection
+        self._connection.bind(port.link, masked=self.masked)
         port.attach(self)
         self.flush()
 
-    # --- picows ---------------------------------------------------------------------------------
+    def feed(self, payload: bytes) -> None:
+        """A message that came before `bind`."""
+        if self._connection.feed(payload) is None:
+            self._pump.wake()
+        else:
+            self._receive(payload)
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
+    # --- What the loop says -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.opened = True
-        self._transport = transport
-        self.start_pace(transport.underlying_transport)
+        # uvloop's transports do not derive from asyncio's.
+        self.start_pace(cast(asyncio.Transport, transport))
         self.later("ping", self._limits.ping_seconds, self._ping)
         self.later("hello", self._limits.auth_seconds, self._hello_timed_out)
         self.hello_opened()
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+    def buffer_updated(self, nbytes: int) -> None:
         self._heard = True
-        if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            # No extension was agreed on (RFC 6455 5.2).
-            self._fail(WSCloseCode.PROTOCOL_ERROR, "reserved bits are set")
-        elif frame.msg_type == _BINARY and frame.fin and self._parts is None:
-            self._receive(frame.get_payload_as_bytes())
-        else:
-            self._other_frame(frame)
+        if not self._closing:
+            self._read(self._connection.buffer_updated(nbytes))
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
+        self._part()
+
+    def _part(self) -> None:
+        """From link and timers."""
         self.cancel_all()
-        if self._connection is not None:
-            self._connection.close()
+        self._connection.close()
         if self.port is not None:
             self.port.detach(self)
 
     def flush(self) -> None:
-        if self.port is not None and self._connection is not None:
+        if self.port is not None and not self.closed:
             self.port.flush(self.port.link)
 
-    # --- Frames ---------------------------------------------------------------------------------
+    # --- Frames -----------------------------------------------------------------------------------
 
-    def _other_frame(self, frame: WSFrame) -> None:
-        kind = frame.msg_type
-        if kind == WSMsgType.PING:
-            self._transport.send_pong(frame.get_payload_as_bytes())
-            self.regulate()
-        elif kind == WSMsgType.CLOSE:
-            self._transport.send_close(WSCloseCode.OK)
-            self._done()
-        elif kind in (WSMsgType.BINARY, WSMsgType.TEXT, WSMsgType.CONTINUATION):
-            self._fragment(frame)
+    def _read(self, reading: int) -> None:
+        """`reading`: what the core says of the bytes that came."""
+        others = 0
+        while reading == READ_OTHER and others < _OTHERS_MAX:
+            others += 1
+            other = self._connection.other()
+            assert other is not None
+            self._take(*other)
+            if self._closing:
+                return
+            reading = self._connection.read()
+        if self.port is not None:
+            self._pump.wake()
+        if reading == READ_FAULT:
+            self._fail(*self._connection.fault())
+        elif reading != READ_MORE:
+            # It had its share: the others get their turn first.
+            self.hold()
+            self._pump.hold(self._read_on)
 
-    def _fragment(self, frame: WSFrame) -> None:
-        """Messages in parts (RFC 6455 5.4), and text, which BTP does not use: it is skipped."""
-        starts = frame.msg_type != WSMsgType.CONTINUATION
-        if starts == (self._parts is not None):
-            self._fail(WSCloseCode.PROTOCOL_ERROR, "fragments out of order")
+    def _read_on(self) -> None:
+        if self._closing or self.closed:
             return
-        if starts:
-            # One buffer, as any number of empty parts may come.
-            self._parts = bytearray()
-            self._parts_size = 0
-            self._parts_are_binary = frame.msg_type == _BINARY
-        assert self._parts is not None
-        self._parts_size += frame.payload_size
-        if self._parts_size > self._limits.message_size_max:
-            self._fail(WSCloseCode.MESSAGE_TOO_BIG, "message is too large")
-            return
-        if self._parts_are_binary:
-            self._parts += frame.get_payload_as_bytes()
-        if frame.fin:
-            message, self._parts = bytes(self._parts), None
-            if self._parts_are_binary:
-                self._receive(message)
+        self.go_on()
+        self._read(self._connection.read())
+
+    def _take(self, opcode: int, payload: bytes) -> None:
+        if opcode == PING:
+            self._send_frame(PONG, payload)
+        elif opcode == CLOSE:
+            # Its own code, or none (RFC 6455 5.5.1).
+            self._send_frame(CLOSE, payload[:2])
+            self._done(linger=False)
+        elif self.port is None:
+            self.hello_message(payload)
+        else:
+            self._receive(payload)
+
+    def _send_frame(self, opcode: int, payload: bytes) -> None:
+        mask = os.urandom(4) if self.masked else None
+        self.write(codec_websocket.frame(opcode, payload, mask))
+        self.regulate()
+
+    # --- What is not a packet ---------------------------------------------------------------------
 
     def _receive(self, payload: bytes) -> None:
-        if self._closing:
-            return
-        if self._connection is None:
-            self.hello_message(payload)
-            return
-        rest = self._connection.feed(payload)
-        if rest is None:
-            self._pump.wake()
-        else:
-            self._receive_other(*rest)
-
-    # --- What is not a packet -------------------------------------------------------------------
-
-    def _receive_other(self, type_: int, request_id: int, payload: bytes) -> None:
         try:
             message = codec_btp.decode(payload)
         except DecodeError:
             # RFC 23: nothing is sent for what cannot be read. A request of ours that this was meant
             # to answer runs into its expiry.
             return
-        if type_ == TRANSFER:
+        request_id = message.request_id
+        if message.type == TRANSFER:
             self.send_error(request_id, "F00", "NotAcceptedError", "transfers are not supported")
-        elif type_ == ERROR:
+        elif message.type == ERROR:
             self._answer_error(message)
-        elif type_ == RESPONSE:
+        elif message.type == RESPONSE:
             self._answer(request_id, "T01", "peer's answer is too large")
         elif any(entry.name == "auth_token" for entry in message.entries):
             self.hello_again(message)
@@ -218,8 +225,7 @@ class BtpSession(PacedSession, WSListener):
         self._pump.wake()
 
     def send(self, type_: int, request_id: int, entries: list[Entry]) -> None:
-        self._transport.send(_BINARY, codec_btp.encode(type_, request_id, entries))
-        self.regulate()
+        self._send_frame(BINARY, codec_btp.encode(type_, request_id, entries))
 
     def send_error(self, request_id: int, code: str, name: str, text: str) -> None:
         now = datetime.fromtimestamp(self._pump.now_ms() / 1_000, UTC)
@@ -232,8 +238,7 @@ class BtpSession(PacedSession, WSListener):
             triggered_at=now.strftime("%Y%m%d%H%M%S.%f")[:-3] + "Z",
             data=text.encode(),
         )
-        self._transport.send(_BINARY, error)
-        self.regulate()
+        self._send_frame(BINARY, error)
 
     # --- Signs of life ----------------------------------------------------------------------------
 
@@ -243,25 +248,32 @@ class BtpSession(PacedSession, WSListener):
             self.abort()
             return
         self._heard = False
-        self._transport.send_ping(b"")
+        self._send_frame(PING, b"")
         self.later("ping", self._limits.ping_seconds, self._ping)
 
     def _hello_timed_out(self) -> None:
         self.close("no authentication in time")
 
-    # --- The end --------------------------------------------------------------------------------
+    # --- The end ----------------------------------------------------------------------------------
 
     def close(self, reason: str) -> None:
-        self._fail(WSCloseCode.OK, reason)
+        self._fail(_CLOSE_NORMAL, reason)
 
-    def _fail(self, code: WSCloseCode, reason: str) -> None:
+    def _fail(self, code: int, reason: str) -> None:
         if not self._closing and not self.closed:
-            self._transport.send_close(code, reason.encode())
+            text = reason.encode()[:_REASON_SIZE_MAX].decode(errors="ignore")
+            self._send_frame(CLOSE, code.to_bytes(2, "big") + text.encode())
             self._done()
 
-    def _done(self) -> None:
-        """What was written may still leave; nothing more comes in."""
+    def _done(self, linger: bool = True) -> None:
+        """What was written may still leave; what comes in is dropped. A socket that is closed with
+        bytes unread is reset, and takes with it what the peer has not read: so the peer may close
+        first."""
         self._closing = True
-        self.cancel("stall")
-        self._transport.disconnect()
+        self._part()
+        self.read_to_the_end()
+        if linger and self.socket.can_write_eof():
+            self.socket.write_eof()
+        else:
+            self.socket.close()
         self.later("done", _DONE_SECONDS, self.abort)

@@ -14,14 +14,13 @@ import secrets
 import ssl
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from picows import WSTransport, ws_connect
-
 from fastilp._core import codec_btp
 from fastilp._core.codec_btp import Entry, Message
 from fastilp.errors import DecodeError, UsageError
 from fastilp.transports.auth import url_without_token
 from fastilp.transports.btp import ERROR, MESSAGE, RESPONSE, BtpLimits, BtpPort, BtpSession
 from fastilp.transports.dialler import CONNECT_SECONDS, Dialler
+from fastilp.transports.websocket import dial_websocket
 
 _SCHEMES = {"btp+ws": "ws", "btp+wss": "wss", "ws": "ws", "wss": "wss"}
 
@@ -88,8 +87,8 @@ class BtpClientSession(BtpSession):
         """We are the ones who authenticate: a server has nothing to prove to us."""
         self.send(RESPONSE, message.request_id, [])
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        super().on_ws_disconnected(transport)
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
         if not self.ready.done():
             self.ready.set_result(False)
         self.ended.set()
@@ -110,7 +109,7 @@ class BtpClientSession(BtpSession):
             self.ready.set_result(True)
         early, self._early = self._early, []
         for payload in early:
-            self._receive(payload)
+            self.feed(payload)
 
 
 class BtpDialler(Dialler[BtpPort]):
@@ -136,16 +135,7 @@ class BtpDialler(Dialler[BtpPort]):
         session = BtpClientSession(self._port, self._username, self._token, self._limits)
         self._session = session
         async with asyncio.timeout(CONNECT_SECONDS):
-            await ws_connect(
-                lambda: session,
-                self._url,
-                ssl_context=self._ssl_context,
-                websocket_handshake_timeout=CONNECT_SECONDS,
-                enable_auto_pong=False,
-                max_frame_size=self._limits.message_size_max,
-                max_redirects=0,
-                use_aiofastnet=False,
-            )
+            await dial_websocket(self._url, session, self._ssl_context)
         if not await session.ready:
             raise ConnectionError(session.reason or "peer closed the connection during auth")
         return session

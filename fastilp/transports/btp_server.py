@@ -5,7 +5,7 @@ The first message must carry an `auth_token`; which entries come before it is th
 Error F00 and the end.
 """
 
-from picows import WSTransport
+import asyncio
 
 from fastilp._core import codec_btp
 from fastilp._core.codec_btp import Message
@@ -39,13 +39,13 @@ class BtpServerSession(BtpSession):
         self._username = username
         self._sessions = sessions
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._sessions.add(self)
-        super().on_ws_connected(transport)
+        super().connection_made(transport)
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         self._sessions.discard(self)
-        super().on_ws_disconnected(transport)
+        super().connection_lost(error)
 
     def hello_opened(self) -> None:
         """The peer speaks first."""

@@ -214,7 +214,7 @@ class HttpListener:
         session = BtpServerSession(
             self.pump, self._btp_tokens, username, self._btp_limits, self._sessions
         )
-        adopt_websocket(transport, received, session, self._btp_limits.message_size_max)
+        adopt_websocket(transport, received, session)
         return True
 
     def _find(self, username: str | None, token: str) -> HttpExchanges | None:

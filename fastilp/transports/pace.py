@@ -92,6 +92,11 @@ class PacedSession:
         self._held = False
         self._read_or_not()
 
+    def read_to_the_end(self) -> None:
+        """No pause any more, whatever waits to be written."""
+        self._held = self._over = False
+        self._read_or_not()
+
     def _read_or_not(self) -> None:
         paused = self._over or self._held
         if paused == self.reading_paused or self.socket.is_closing():

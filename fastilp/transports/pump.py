@@ -10,6 +10,7 @@ when a commit has ended.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -81,6 +82,7 @@ class Pump:
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
+        self._held: deque[Callable[[], None]] = deque()
         self._fileno = switch.fileno()
         if self._fileno >= 0:
             self._loop.add_reader(self._fileno, self.wake)
@@ -94,6 +96,12 @@ class Pump:
         if not self._scheduled and not self._closed:
             self._scheduled = True
             self._loop.call_soon(self._turn)
+
+    def hold(self, read_on: Callable[[], None]) -> None:
+        """A connection has more than its share of a turn: `read_on` is called after it. One that
+        finds no room then comes first after the next one."""
+        self._held.append(read_on)
+        self.wake()
 
     def close(self) -> None:
         """No more turns. The switch stays as it is."""
@@ -116,6 +124,7 @@ class Pump:
             for link in self.switch.dirty_links():
                 self._turn_flush(link)
             self._turn_events()
+            self._turn_held()
         except Exception:
             # Without a timer what is in flight would wait for somebody to send something.
             _log.exception("a turn failed")
@@ -131,6 +140,18 @@ class Pump:
         except Exception:
             # One account's shell must not stop the others' packets.
             _log.exception("flush failed", extra={"link": link.name})
+
+    def _turn_held(self) -> None:
+        """Round robin: whoever reads on and is held again comes after those who wait."""
+        for _ in range(len(self._held)):
+            if self.switch.turn_is_full():
+                break
+            try:
+                self._held.popleft()()
+            except Exception:
+                _log.exception("a connection failed")
+        if self._held:
+            self.wake()
 
     def _turn_events(self) -> None:
         events = self.switch.take_events()

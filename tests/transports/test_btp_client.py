@@ -165,11 +165,15 @@ Talk = Callable[[picows.WSTransport, bytes], None]
 class Peer(picows.WSListener):
     """A server of our own making: `talk` gets each binary message."""
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: Talk, peers: set[picows.WSListener]) -> None:
         self.talk = talk
+        self.peers = peers
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        pass
+        self.peers.add(self)
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
+        self.peers.discard(self)
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if frame.msg_type == picows.WSMsgType.BINARY:
@@ -177,12 +181,14 @@ class Peer(picows.WSListener):
 
 
 async def with_peer(talk: Talk, test: Callable[[str], Awaitable[None]]) -> None:
-    server = await picows.ws_create_server(lambda request: Peer(talk), "127.0.0.1", 0)
+    peers: set[picows.WSListener] = set()
+    server = await picows.ws_create_server(lambda request: Peer(talk, peers), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
         await test(f"btp+ws://:secret@127.0.0.1:{port}/")
     finally:
         server.close()
+        await until(lambda: not peers)
 
 
 @on_uvloop
