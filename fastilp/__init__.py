@@ -2,7 +2,8 @@
 
 from fastilp._core.books import Account
 from fastilp._core.connection_batch import BatchConnection
-from fastilp._core.link import BtpConnection, Connection, Link
+from fastilp._core.connection_btp import BtpConnection
+from fastilp._core.link import Connection, Link
 from fastilp._core.packet import Fulfill, Prepare, Reject, decode
 from fastilp._core.switch import Switch
 from fastilp.errors import (
