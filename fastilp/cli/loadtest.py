@@ -114,7 +114,7 @@ def run(
     receiver_token: Annotated[str, typer.Option()] = "",
     receiver_username: Annotated[str, typer.Option()] = "",
     listen: Annotated[
-        int | None, typer.Option(help="HTTP: be the next hop on this port.")
+        int | None, typer.Option(help="Be the next hop, on this port: the connector dials us.")
     ] = None,
     pid: Annotated[
         list[int] | None, typer.Option(help="Process of the connector, for its CPU time.")

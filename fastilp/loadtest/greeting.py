@@ -6,19 +6,25 @@ byte.
 """
 
 import base64
+import hashlib
 import os
+import re
 import socket
+from typing import Any
 
 import msgpack
 
 from fastilp._core import codec_btp
 from fastilp._core.codec_btp import Entry
 from fastilp.errors import DecodeError, FastILPError
-from fastilp.loadtest.task import Peer
+from fastilp.loadtest.task import IN_FLIGHT_MAX, Peer, WireTransport
 
 _CONNECT_SECONDS = 10.0
+# How long a connector may take to dial us: longer than most wait between two tries.
+_WELCOME_SECONDS = 60.0
 _BINARY = 2
-_BTP_MESSAGE, _BTP_ERROR = 6, 2
+_BTP_RESPONSE, _BTP_ERROR, _BTP_MESSAGE = 1, 2, 6
+_WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _AUTH_ID = 1
 
 
@@ -72,6 +78,24 @@ def free_port() -> int:
         return port
 
 
+def welcome(listener: socket.socket, kind: WireTransport) -> socket.socket:
+    """The next connector that dials us, greeted; whoever it says it is."""
+    listener.settimeout(_WELCOME_SECONDS)
+    try:
+        connected, _ = listener.accept()
+        connected.settimeout(_CONNECT_SECONDS)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if kind == "batch":
+            _welcome_batch(connected)
+        else:
+            _welcome_btp(connected)
+    except OSError as error:
+        port = listener.getsockname()[1]
+        raise GreetingError(f"no {kind} peer came to port {port}: {error}") from None
+    connected.setblocking(False)
+    return connected
+
+
 def _take(connected: socket.socket, size: int) -> bytes:
     taken = b""
     while len(taken) < size:
@@ -82,20 +106,30 @@ def _take(connected: socket.socket, size: int) -> bytes:
     return taken
 
 
+def _take_value(connected: socket.socket) -> Any:
+    """One MessagePack value, byte by byte: it ends where it ends, and packets may follow."""
+    unpacker = msgpack.Unpacker()
+    while True:
+        unpacker.feed(_take(connected, 1))
+        try:
+            return unpacker.unpack()
+        except msgpack.OutOfData:
+            continue
+
+
 def _greet_batch(connected: socket.socket, peer: Peer) -> None:
     hello = {"ilp": 1, "account": peer.username, "token": peer.token}
     connected.sendall(msgpack.packb(hello))
-    unpacker = msgpack.Unpacker()
-    while True:
-        # Byte by byte: the value ends where it ends, and packets may follow.
-        unpacker.feed(_take(connected, 1))
-        try:
-            answer = unpacker.unpack()
-        except msgpack.OutOfData:
-            continue
-        if not isinstance(answer, dict) or answer.get("ilp") != 1:
-            raise GreetingError(f"the peer refused {peer.username}: {answer!r}")
-        return
+    answer = _take_value(connected)
+    if not isinstance(answer, dict) or answer.get("ilp") != 1:
+        raise GreetingError(f"the peer refused {peer.username}: {answer!r}")
+
+
+def _welcome_batch(connected: socket.socket) -> None:
+    hello = _take_value(connected)
+    if not isinstance(hello, dict) or hello.get("ilp") != 1:
+        raise GreetingError(f"the peer does not speak the batch protocol: {hello!r}")
+    connected.sendall(msgpack.packb({"ilp": 1, "in_flight_max": IN_FLIGHT_MAX}))
 
 
 def _upgrade(connected: socket.socket, peer: Peer) -> None:
@@ -105,12 +139,33 @@ def _upgrade(connected: socket.socket, peer: Peer) -> None:
         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         f"Sec-WebSocket-Key: {key}\r\n\r\n".encode("ascii")
     )
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += _take(connected, 1)
+    head = _take_head(connected)
     if not head.startswith(b"HTTP/1.1 101"):
         line = head.partition(b"\r\n")[0].decode("latin-1")
         raise GreetingError(f"{peer.path} is no WebSocket: {line}")
+
+
+def _take_head(connected: socket.socket) -> bytes:
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += _take(connected, 1)
+    return head
+
+
+def _welcome_btp(connected: socket.socket) -> None:
+    key = re.search(rb"(?i)\r\nsec-websocket-key: *([^\r]+)", _take_head(connected))
+    if key is None:
+        raise GreetingError("the peer asked for no WebSocket")
+    digest = hashlib.sha1(key[1].strip() + _WEBSOCKET_GUID).digest()
+    connected.sendall(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+    )
+    try:
+        hello = codec_btp.decode(_take_frame(connected))
+    except DecodeError as error:
+        raise GreetingError(f"the peer's auth is not BTP: {error}") from None
+    _send_frame(connected, codec_btp.encode(_BTP_RESPONSE, hello.request_id, []), masked=False)
 
 
 def _greet_btp(connected: socket.socket, peer: Peer) -> None:
@@ -118,8 +173,7 @@ def _greet_btp(connected: socket.socket, peer: Peer) -> None:
     # ilp-plugin-btp wants the name entry even when it is empty.
     entries.append(Entry("auth_username", 1, peer.username.encode()))
     entries.append(Entry("auth_token", 1, peer.token.encode()))
-    payload = bytes(codec_btp.encode(_BTP_MESSAGE, _AUTH_ID, entries))
-    _send_frame(connected, payload)
+    _send_frame(connected, codec_btp.encode(_BTP_MESSAGE, _AUTH_ID, entries))
     try:
         answer = codec_btp.decode(_take_frame(connected))
     except DecodeError as error:
@@ -128,13 +182,19 @@ def _greet_btp(connected: socket.socket, peer: Peer) -> None:
         raise GreetingError(f"the peer refused the token: {answer.name}")
 
 
-def _send_frame(connected: socket.socket, payload: bytes) -> None:
+def _send_frame(connected: socket.socket, payload: bytes, masked: bool = True) -> None:
     mask = os.urandom(4)
     size = len(payload)
-    length = bytes([0x80 | size]) if size < 126 else bytes([0x80 | 126]) + size.to_bytes(2, "big")
-    key = (mask * (size // 4 + 1))[:size]
-    masked = bytes(a ^ b for a, b in zip(payload, key, strict=True))
-    connected.sendall(bytes([0x80 | _BINARY]) + length + mask + masked)
+    bit = 0x80 if masked else 0
+    length = bytes([bit | size]) if size < 126 else bytes([bit | 126]) + size.to_bytes(2, "big")
+    if masked:
+        payload = mask + _masked(payload, mask)
+    connected.sendall(bytes([0x80 | _BINARY]) + length + payload)
+
+
+def _masked(payload: bytes, mask: bytes) -> bytes:
+    key = mask * (len(payload) // 4 + 1)
+    return bytes(a ^ b for a, b in zip(payload, key, strict=False))
 
 
 def _take_frame(connected: socket.socket) -> bytes:
@@ -144,6 +204,7 @@ def _take_frame(connected: socket.socket) -> bytes:
         size = head[1] & 0x7F
         if size == 126:
             size = int.from_bytes(_take(connected, 2), "big")
+        mask = _take(connected, 4) if head[1] & 0x80 else bytes(4)
         payload = _take(connected, size)
         if head[0] & 0x0F == _BINARY:
-            return payload
+            return _masked(payload, mask)

@@ -143,7 +143,7 @@ class Task(_Model):
     flows: tuple[Flow, ...]
     receivers: tuple[Peer, ...] = ()
     listen_port: int | None = None
-    """HTTP: where the target's next hop listens."""
+    """Where the target's next hop listens, where that is us."""
     pids: tuple[int, ...] = ()
     """Processes whose CPU time is measured, with their children."""
     core: int | None = None

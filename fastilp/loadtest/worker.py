@@ -17,7 +17,7 @@ from fastilp.errors import FastILPError
 from fastilp.loadtest import packets
 from fastilp.loadtest.cpu import cpu_ns, rss_bytes
 from fastilp.loadtest.engine import Engine
-from fastilp.loadtest.greeting import connect, listen, pair
+from fastilp.loadtest.greeting import connect, listen, pair, welcome
 from fastilp.loadtest.task import SLOT_BITS, Flow, Peer, Task
 
 PROGRESS_SECONDS = 0.25
@@ -68,12 +68,20 @@ class Worker:
     def _open(self) -> None:
         task = self._task
         if task.listen_port is not None:
-            listener = listen(task.listen_port)
-            self._engine.add_connection(listener.detach(), "http", "listener")
+            self._listen(task.listen_port)
         for peer in task.receivers:
             self._add(connect(peer).detach(), peer.kind == "btp")
         for flow in task.flows:
             self._open_flow(flow)
+
+    def _listen(self, port: int) -> None:
+        """HTTP connections come and go during the run; a BTP or batch peer comes once, before."""
+        listener = listen(port)
+        if self._task.transport == "http":
+            self._engine.add_connection(listener.detach(), "http", "listener")
+            return
+        with listener:
+            self._add(welcome(listener, self._task.transport).detach(), False)
 
     def _open_flow(self, flow: Flow) -> None:
         made = packets.template(flow.destination, flow.amount, flow.payload)

@@ -37,7 +37,7 @@ class Access:
     receivers: tuple[Peer, ...]
     destination: Destination
     listen_port: int | None = None
-    """HTTP: the next hop that the target was given."""
+    """The next hop that the target was given."""
 
 
 @dataclass
