@@ -15,7 +15,7 @@
 #ifndef FASTILP_LOAD_ENGINE_H
 #define FASTILP_LOAD_ENGINE_H
 
-/* accept4, memmem and ppoll; so this header comes first. */
+/* accept4 and ppoll; so this header comes first. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif

@@ -36,6 +36,19 @@ static ptrdiff_t content_length(const uint8_t *head, size_t size)
     return -1;
 }
 
+/* Behind the empty line that ends a head; NULL if that has not come yet. */
+static const uint8_t *head_end(const uint8_t *at, size_t size)
+{
+    const uint8_t *end = at + size;
+
+    while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        if (end - at > 2 && at[1] == '\r' && at[2] == '\n')
+            return at + 3;
+        at++;
+    }
+    return NULL;
+}
+
 static void answer_request(
     LoadEngine *engine, LoadConnection *connection, const uint8_t *body, size_t size)
 {
@@ -89,13 +102,13 @@ ptrdiff_t load_http_read(LoadEngine *engine, LoadConnection *connection, const u
 
     while (size - start > 4) {
         const uint8_t *head = bytes + start;
-        const uint8_t *end = memmem(head, size - start, "\r\n\r\n", 4);
+        const uint8_t *body = head_end(head, size - start);
         ptrdiff_t length;
         size_t head_size;
 
-        if (end == NULL)
+        if (body == NULL)
             break;
-        head_size = (size_t)(end - head) + 4;
+        head_size = (size_t)(body - head);
         length = content_length(head, head_size);
         if (length < 0 && connection->role == LOAD_HTTP_SERVER)
             length = 0;
@@ -104,9 +117,9 @@ ptrdiff_t load_http_read(LoadEngine *engine, LoadConnection *connection, const u
         if (size - start < head_size + (size_t)length)
             break;
         if (connection->role == LOAD_HTTP_SERVER)
-            answer_request(engine, connection, end + 4, (size_t)length);
+            answer_request(engine, connection, body, (size_t)length);
         else
-            take_answer(engine, connection, head + 9, end + 4, (size_t)length);
+            take_answer(engine, connection, head + 9, body, (size_t)length);
         start += head_size + (size_t)length;
     }
     return (ptrdiff_t)start;
