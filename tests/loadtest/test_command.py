@@ -57,7 +57,7 @@ def test_bench_runs_scenarios_and_writes_the_readme(tmp_path: Path) -> None:
     [
         (("run", "--target", "x"), "'x' is no target; there are: fastilp"),
         (("run", "--window", "5", "--rate", "5"), "a window (closed loop) or a rate (open loop)"),
-        (("run", "--transport", "tcp"), "transport: Input should be 'batch', 'btp' or 'http'"),
+        (("run", "--transport", "tcp"), "transport: Input should be 'batch', 'btp', 'http' or"),
         (("run", "--url", "ftp://a", "--destination", "g.a"), "'ftp' is no scheme"),
         (("run", "--url", "http://a"), "--url needs --destination"),
         (("run", "--target", "nginx", "--transport", "btp"), "nginx does not speak btp"),
