@@ -1,13 +1,15 @@
 """Commits random rows through py-lmdb on a thread, one for each line of standard input.
 
 py_lmdb_commits.py PATH ACCOUNTS COUNT idle|saturated: what test_commit compares with, in a
-process of its own because two copies of LMDB in one lose its locks.
+process of its own because two copies of LMDB in one lose its locks. Answers each line with the ns
+that it took.
 """
 
 import queue
 import random
 import sys
 import threading
+import time
 
 import lmdb
 
@@ -39,11 +41,12 @@ def main() -> None:
             asked += 1
             value = asked.to_bytes(16, "little") * 8
             indexes = chance.sample(range(ACCOUNTS), COUNT)
+            start = time.perf_counter_ns()
             rows.put([(index.to_bytes(16, "big"), value) for index in indexes])
             while done[0] < asked:
                 if MODE == "idle":
                     pause.wait(0.0001)
-            print("committed", flush=True)
+            print(time.perf_counter_ns() - start, flush=True)
         rows.put(None)
         writer.join()
 

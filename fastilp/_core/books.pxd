@@ -168,9 +168,9 @@ cdef class Books:
         counter_add(&receiver.credits_posted, amount_out)
         counter_add(&self.accounts[receiver.exchange].debits_posted, amount_out)
 
+    # Nothing of it is in a record before the shells have taken it.
     cdef inline void relayed(self, uint32_t account_in, uint64_t amount_in) noexcept nogil:
         counter_add(&self.accounts[account_in].debits_relayed, amount_in)
-        self._touch(&self.accounts[account_in])
 
     # Floor, ceiling and what may be in flight, in that order of Status.
     cdef int _limits_hold(

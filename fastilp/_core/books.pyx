@@ -35,7 +35,7 @@ cdef extern from *:
 
 cdef enum:
     CAPACITY_MIN = 64
-    # Records whose ids are asked for ahead of packing.
+    # Accounts whose memory is asked for ahead of packing.
     PACK_AHEAD = 8
 
 from fastilp._core.account_record import INTERNAL_KINDS as _INTERNAL_KINDS
@@ -243,6 +243,11 @@ cdef class Books:
         cdef uint8_t* record
         for i in range(self._dirty_count):
             if i + PACK_AHEAD < self._dirty_count:
+                # By now other packets' accounts have taken its place in the nearest cache.
+                account = &self.accounts[self._dirty[i + PACK_AHEAD]]
+                prefetch(account)
+                prefetch(&account.credits_posted)
+                prefetch(&account.relayed_taken)
                 prefetch(self._ids + <size_t>self._dirty[i + PACK_AHEAD] * ACCOUNT_ID_SIZE)
             account = &self.accounts[self._dirty[i]]
             record = self._packed + <size_t>i * STORE_ROW_SIZE

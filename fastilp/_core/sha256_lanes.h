@@ -1,6 +1,6 @@
 /* SHA-256 of as many messages of 32 bytes as a vector has lanes of 32 bits: word i of every message
-   is in vector i. Included by the kernels that have such vectors, after they defined VECTOR, TARGET
-   LANES and, for vectors, ADD(x, y), SET(word), SHIFT(x, n) and ROTATE(x, n) to the right,
+   is in vector i. Included by the kernels that have such vectors, after they defined VECTOR,
+   TARGET, LANES and, for vectors, ADD(x, y), SET(word), SHIFT(x, n) and ROTATE(x, n) to the right,
    XOR3(x, y, z), CHOOSE(x, y, z) and MAJORITY(x, y, z) (FIPS 180-4, 4.1.2). They define the two
    functions that are declared here.
 

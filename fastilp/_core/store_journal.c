@@ -38,16 +38,19 @@ static void ticket_key(uint8_t *key, uint64_t ticket)
         key[i] = (uint8_t)(ticket >> (56 - 8 * i));
 }
 
+/* Eight bytes, as LMDB orders them. */
+static uint64_t big_endian(const uint8_t *bytes)
+{
+    uint64_t number = 0;
+
+    for (int i = 0; i < 8; i++)
+        number = number << 8 | bytes[i];
+    return number;
+}
+
 static uint64_t key_ticket(const MDB_val *key)
 {
-    const uint8_t *bytes = key->mv_data;
-    uint64_t ticket = 0;
-
-    if (key->mv_size != 8)
-        return 0;
-    for (int i = 0; i < 8; i++)
-        ticket = ticket << 8 | bytes[i];
-    return ticket;
+    return key->mv_size == 8 ? big_endian(key->mv_data) : 0;
 }
 
 size_t store_record_size(const StoreBatch *batch)
@@ -151,6 +154,12 @@ static void newest_reserve(StoreState *s, uint32_t index)
     s->newest_capacity = (uint32_t)rows;
 }
 
+/* The row index that is `place` behind the oldest. */
+static uint32_t dirty_at(const StoreState *s, uint32_t place)
+{
+    return s->dirty[(s->dirty_head + place) % s->dirty_capacity];
+}
+
 static void dirty_push(StoreState *s, uint32_t index)
 {
     size_t capacity = 0;
@@ -159,7 +168,7 @@ static void dirty_push(StoreState *s, uint32_t index)
     if (s->dirty_count == s->dirty_capacity) {
         ring = store_grown(NULL, &capacity, (size_t)s->dirty_count + 1, sizeof *ring);
         for (i = 0; i < s->dirty_count; i++)
-            ring[i] = s->dirty[(s->dirty_head + i) % s->dirty_capacity];
+            ring[i] = dirty_at(s, i);
         free(s->dirty);
         s->dirty = ring;
         s->dirty_head = 0;
@@ -168,12 +177,23 @@ static void dirty_push(StoreState *s, uint32_t index)
     s->dirty[(s->dirty_head + s->dirty_count++) % s->dirty_capacity] = index;
 }
 
+static void prefetch_newest(const StoreState *s, uint32_t index)
+{
+    if (index >= s->newest_capacity)
+        return;
+    __builtin_prefetch(&s->newest_known[index], 1);
+    __builtin_prefetch(s->newest + (size_t)index * STORE_ROW_BYTES, 1);
+    __builtin_prefetch(s->newest + (size_t)index * STORE_ROW_BYTES + STORE_ROW_BYTES / 2, 1);
+}
+
 /* The batch is on the disk: its rows are the newest copies, and are to be folded. */
 void store_remember(StoreState *s, const StoreBatch *batch)
 {
     uint32_t i, index;
 
     for (i = 0; i < batch->row_count; i++) {
+        if (i + STORE_PREFETCH_AHEAD < batch->row_count)
+            prefetch_newest(s, batch->indexes[i + STORE_PREFETCH_AHEAD]);
         index = batch->indexes[i];
         newest_reserve(s, index);
         memcpy(s->newest + (size_t)index * STORE_ROW_BYTES,
@@ -196,21 +216,56 @@ int store_fold_wanted(const StoreState *s)
 
 static int fold_rows(StoreState *s, MDB_txn *txn, uint32_t count)
 {
-    uint32_t i, index;
-    uint8_t *row;
+    MDB_cursor *cursor;
     MDB_val key, value;
-    int rc;
+    uint32_t i;
+    int rc = mdb_cursor_open(txn, s->rows, &cursor);
 
-    for (i = 0; i < count; i++) {
-        index = s->dirty[(s->dirty_head + i) % s->dirty_capacity];
-        row = s->newest + (size_t)index * STORE_ROW_BYTES;
-        key = (MDB_val){STORE_ID_BYTES, row};
-        value = (MDB_val){STORE_ROW_BYTES, row};
-        rc = mdb_put(txn, s->rows, &key, &value, 0);
-        if (rc)
-            return rc;
+    if (rc)
+        return rc;
+    for (i = 0; i < count && rc == 0; i++) {
+        if (i + STORE_PREFETCH_AHEAD < count)
+            prefetch_newest(s, dirty_at(s, i + STORE_PREFETCH_AHEAD));
+        key.mv_data = value.mv_data = s->newest + (size_t)dirty_at(s, i) * STORE_ROW_BYTES;
+        key.mv_size = STORE_ID_BYTES;
+        value.mv_size = STORE_ROW_BYTES;
+        rc = mdb_cursor_put(cursor, &key, &value, 0);
     }
-    return 0;
+    mdb_cursor_close(cursor);
+    return rc;
+}
+
+typedef struct {
+    uint64_t key;               /* the first bytes of the id, as LMDB compares them */
+    uint32_t index;
+} FoldOrder;
+
+static int fold_order_compare(const void *left, const void *right)
+{
+    uint64_t a = ((const FoldOrder *)left)->key, b = ((const FoldOrder *)right)->key;
+
+    return (a > b) - (a < b);
+}
+
+/* A slice in the order of keys shares its pages; at random each row costs a page. Without memory
+ * for it any order is right. */
+static void fold_sort(StoreState *s, uint32_t count)
+{
+    FoldOrder *order = malloc(((size_t)count + 1) * sizeof *order);
+    uint32_t i;
+
+    if (order == NULL)
+        return;
+    for (i = 0; i < count; i++) {
+        if (i + STORE_PREFETCH_AHEAD < count)
+            prefetch_newest(s, dirty_at(s, i + STORE_PREFETCH_AHEAD));
+        order[i].index = dirty_at(s, i);
+        order[i].key = big_endian(s->newest + (size_t)order[i].index * STORE_ROW_BYTES);
+    }
+    qsort(order, count, sizeof *order, fold_order_compare);
+    for (i = 0; i < count; i++)
+        s->dirty[(s->dirty_head + i) % s->dirty_capacity] = order[i].index;
+    free(order);
 }
 
 static int fold_control(StoreState *s, MDB_txn *txn, StoreControl *control)
@@ -268,27 +323,37 @@ typedef struct {
     size_t copy_size;
 } Consumption;
 
-/* LMDB may move a value when the same transaction writes, so the record is copied first. */
+/* LMDB may move a value when the same transaction writes, so what is still needed of the record is
+ * copied first: most have rows alone, which nobody needs but a replay. */
+static void consume_copy(Consumption *c, StoreRecord *record)
+{
+    size_t rows_size = c->with_rows ? (size_t)record->row_count * STORE_ROW_BYTES : 0;
+
+    c->copy = store_grown(c->copy, &c->copy_size, rows_size + record->control_size + 1, 1);
+    memcpy(c->copy, record->rows, rows_size);
+    memcpy(c->copy + rows_size, record->controls, record->control_size);
+    record->rows = c->copy;
+    record->controls = c->copy + rows_size;
+}
+
 static int consume_record(StoreState *s, MDB_cursor *cursor, const MDB_val *value, Consumption *c)
 {
     MDB_txn *txn = mdb_cursor_txn(cursor);
-    MDB_val held = {value->mv_size, NULL};
+    size_t size = value->mv_size;
     StoreRecord record;
-    int rc;
+    int rc = store_record_read(value, &record, &s->found_format);
 
-    c->copy = store_grown(c->copy, &c->copy_size, value->mv_size + 1, 1);
-    memcpy(c->copy, value->mv_data, value->mv_size);
-    held.mv_data = c->copy;
-    rc = store_record_read(&held, &record, &s->found_format);
-    if (rc == 0)
+    if (rc == 0) {
+        consume_copy(c, &record);
         rc = mdb_cursor_del(cursor, 0);
+    }
     if (rc == 0 && c->with_rows)
         rc = replay_rows(s, txn, &record);
     if (rc == 0)
         rc = fold_controls(s, txn, &record);
     if (rc == 0) {
         c->records++;
-        c->bytes += held.mv_size;
+        c->bytes += size;
         c->weight += record.control_count + (c->with_rows ? record.row_count : 0);
         c->last_ticket = record.ticket;
     }
@@ -349,6 +414,7 @@ static int fold_begin(StoreState *s, MDB_txn **txn)
     if (s->fold_ticket == 0) {
         s->fold_ticket = store_committed(s);
         s->fold_rows_left = s->dirty_count;
+        fold_sort(s, s->dirty_count);
     }
     return mdb_txn_begin(s->env, NULL, 0, txn);
 }

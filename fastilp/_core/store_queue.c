@@ -89,8 +89,12 @@ static void batch_add(StoreState *s, const uint8_t *rows, const uint32_t *indexe
         batch->first_ticket = ticket;
     batch->ticket = ticket;
     store_batch_reserve(batch, batch->row_count + count, 0);
-    for (i = 0; i < count; i++)
+    for (i = 0; i < count; i++) {
+        if (i + STORE_PREFETCH_AHEAD < count
+            && indexes[i + STORE_PREFETCH_AHEAD] < s->position_capacity)
+            __builtin_prefetch(&s->positions[indexes[i + STORE_PREFETCH_AHEAD]], 1);
         batch_add_row(s, batch, rows + (size_t)i * STORE_ROW_BYTES, indexes[i]);
+    }
     s->last_submit_ms = store_now_ms();
 }
 

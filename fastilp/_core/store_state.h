@@ -47,10 +47,14 @@ enum {
     STORE_RETRY_MS_MAX = 1000,
     /* How long close() keeps trying a commit that fails. */
     STORE_CLOSE_TRY_MS = 5000,
+    /* The time slice that the writer asks the scheduler for: the least that Linux grants. */
+    STORE_WRITER_SLICE_US = 100,
     /* Durability "process" syncs, and a full disk is looked at again, this often. */
     STORE_TICK_MS = 1000,
     /* LMDB's table of readers is swept of dead processes this often. */
     STORE_READER_CHECK_MS = 60000,
+    /* Rows of many accounts lie anywhere in memory: they are asked for so many rows before use. */
+    STORE_PREFETCH_AHEAD = 8,
     /* The map's size is a multiple of this: whole pages on every architecture. */
     STORE_MAP_SIZE_STEP = 64 * 1024,
 };
