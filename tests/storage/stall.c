@@ -6,8 +6,8 @@
  *   write-eio    the same with EIO
  *   meta-eio     only short writes fail, which are LMDB's meta pages: it then refuses everything
  *   full         fallocate fails with ENOSPC
- *   late-wake    whoever writes to an eventfd loses the processor right after, until the file is
- *                gone: not a disk, but the same thread
+ *   late-wake    a thread beside the main one that writes to an eventfd loses the processor right
+ *                after, until the file is gone: not a disk, but the same thread
  *
  * If `image` exists it is what the disk has of the file: fdatasync brings it each page written
  * since the last one, and one that fails forgets which those were, as the kernel may.
@@ -118,7 +118,7 @@ ssize_t write(int fd, const void *data, size_t size)
 {
     ssize_t done = REAL("write", ssize_t, int, const void *, size_t)(fd, data, size);
 
-    while (size == sizeof(eventfd_t) && flag("late-wake"))
+    while (size == sizeof(eventfd_t) && gettid() != getpid() && flag("late-wake"))
         usleep(2000);
     return done;
 }
