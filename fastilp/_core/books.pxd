@@ -53,12 +53,13 @@ cdef struct AccountState:
 
 
 cdef class Account:
+    # 64 bytes with the head of an object.
     cdef readonly uint32_t index
-    cdef readonly int asset_scale
+    cdef readonly uint8_t asset_scale
+    cdef uint8_t _kind
     cdef uint8_t[ACCOUNT_ID_SIZE] _id
     cdef readonly str name
     cdef readonly str asset_code
-    cdef readonly str kind          # "account", or an internal account's
     cdef readonly object max_in_flight_amount       # as the store has it
 
 

@@ -41,6 +41,7 @@ cdef enum:
 from fastilp._core.account_record import INTERNAL_KINDS as _INTERNAL_KINDS
 from fastilp.errors import InternalError, UsageError
 
+_KINDS = ("account", *_INTERNAL_KINDS)
 _COUNTER_NAMES = (
     "debits_pending", "debits_posted", "credits_pending", "credits_posted",
     "prepaid_pending", "prepaid_posted", "debits_relayed",
@@ -54,6 +55,10 @@ cdef class Account:
     @property
     def id(self):
         return PyBytes_FromStringAndSize(<const char*>self._id, ACCOUNT_ID_SIZE)
+
+    @property
+    def kind(self):
+        return _KINDS[self._kind]
 
     def __repr__(self):
         return f"<Account {self.name} {self.asset_code}/{self.asset_scale}>"
@@ -89,7 +94,7 @@ cdef class Books:
         memset(&self.accounts[self.count], 0, sizeof(AccountState))
         memcpy(self._ids + <size_t>self.count * ACCOUNT_ID_SIZE, octets, ACCOUNT_ID_SIZE)
         memcpy(handle._id, octets, ACCOUNT_ID_SIZE)
-        handle.index, handle.name, handle.kind = self.count, name, kind
+        handle.index, handle.name, handle._kind = self.count, name, _KINDS.index(kind)
         handle.asset_code, handle.asset_scale = code, scale
         self._id_slot(octets)[0] = self.count + 1
         self._id_used += 1

@@ -24,5 +24,6 @@ cdef class Ledger(Books):
     cdef void block_until(self, uint64_t ticket) noexcept nogil
     cdef int _load_row(self, uint32_t index, bytes row) except -1
     cdef Account _add_unrecorded(self, str name, bytes account_id, str code, int scale)
+    cdef uint64_t _next_unrecorded(self) noexcept nogil
     cdef Account add(self, str name, bytes account_id, str code, int scale)
     cdef int set_limits(self, Account account, dict settings) except -1

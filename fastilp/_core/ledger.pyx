@@ -4,7 +4,8 @@ The counters in memory are authoritative; `commit` hands changed rows to the sto
 and never waits. At start the books come back from the store, and what the last run left open is
 reported. May import books, counter, store and limits."""
 
-import hashlib
+import sys
+from hashlib import sha256 as _sha256
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -31,7 +32,7 @@ _TRANSACT_RECORDS_MAX = 500
 
 def account_id_of(name: str):
     """The default account id: 16 bytes that follow from the name."""
-    return hashlib.sha256(b"account:" + name.encode()).digest()[:16]
+    return _sha256(b"account:" + name.encode()).digest()[:16]
 
 
 cdef bint _is_settled(AccountState* account) noexcept nogil:
@@ -81,6 +82,8 @@ cdef class Ledger(Books):
         cdef uint32_t index
         for key, value in self.store.items(_ACCOUNT_KEY):
             name, code, scale, kind, max_in_flight_amount = account_decode(value)
+            # One string for all accounts of an asset.
+            code = sys.intern(code)
             handle = self._append(key[len(_ACCOUNT_KEY):], name, code, scale, kind)
             handle.max_in_flight_amount = max_in_flight_amount
             if kind == "exchange":
@@ -156,9 +159,16 @@ cdef class Ledger(Books):
     cdef Account add(self, str name, bytes account_id, str code, int scale):
         """The account's handle, made if it is new; with the counters that the store has for it."""
         cdef Account handle
+        cdef uint32_t index
         if len(account_id) != 16:
             raise UsageError(f"account_id must be 16 bytes, not {len(account_id)}")
-        if self.store is None and self.index_of(account_id) == ACCOUNT_NONE:
+        index = self.index_of(account_id)
+        if index != ACCOUNT_NONE:
+            handle = self._handles[index]
+            if handle.name == name and handle.asset_code == code and handle.asset_scale == scale:
+                handle.name = name      # the caller's string, instead of a second one
+                return handle
+        elif self.store is None:
             return self._add_unrecorded(name, account_id, code, scale)
         before = self.count
         puts = self._add_asset(code, scale)
@@ -174,12 +184,14 @@ cdef class Ledger(Books):
     cdef Account _add_unrecorded(self, str name, bytes account_id, str code, int scale):
         """To a ledger that keeps nothing: no record to write, and nothing that may fail."""
         cdef Account handle, exchange
-        if (code, scale) not in self._internal:
+        index = self._internal.get((code, scale))
+        if index is None:
             self._add_asset(code, scale)
-        exchange = self._handles[self._internal[code, scale]]
+            index = self._internal[code, scale]
+        exchange = self._handles[index]
         handle = self._append(account_id, name, exchange.asset_code, scale, "account")
         self.accounts[handle.index].exchange = exchange.index
-        self._transact((), (), ())
+        self._next_unrecorded()
         return handle
 
     def _add_account(self, name, account_id, code, scale, puts):
@@ -349,17 +361,20 @@ cdef class Ledger(Books):
         for index, internal, amount, settles in moves:
             self._move(index, internal, amount, settles)
         if self.store is None:
-            if not self._dirty_count:
-                self.ticket += 1
-                self._released = self._released if self._manual else self.ticket
-                return self.ticket
-            return self.commit(-1)
+            return self.commit(-1) if self._dirty_count else self._next_unrecorded()
         self.ticket += 1
         self._pack()
         self.store.submit_records(
             self._packed, self._dirty, self._dirty_count, self.ticket, puts, deletes
         )
         self._clean()
+        return self.ticket
+
+    cdef uint64_t _next_unrecorded(self) noexcept nogil:
+        """The ticket of a change that no record says anything of."""
+        self.ticket += 1
+        if not self._manual:
+            self._released = self.ticket
         return self.ticket
 
     def _snapshot(self, uint32_t index):
