@@ -3,7 +3,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastilp._core.codec_http cimport HttpHead
+from fastilp._core.codec_http cimport HttpHead, HttpOutcome
 from fastilp._core.http_socket cimport HttpSocket
 from fastilp._core.link cimport Link
 
@@ -42,6 +42,7 @@ cdef class HttpExchanges:
 
 cdef class HttpAccess:
     cdef dict _credentials          # username, NUL, token -> HttpExchanges
+    cdef uint32_t _version          # changes with every token
     cdef object _find
     cdef object _refusal
     cdef object _wake
@@ -55,8 +56,8 @@ cdef class HttpAccess:
 
 cdef class HttpConnection(HttpSocket):
     cdef HttpAccess _access
-    cdef HttpHead _head
-    cdef HttpExchanges _exchanges   # of the request whose body is awaited
+    cdef HttpExchanges _exchanges   # whose the request is whose head was read last
+    cdef uint32_t _version          # of the access, when that was found out
     cdef list _early                # answers whose turn has not come, by sequence; None = not yet
     cdef uint32_t _first            # sequence of the oldest request without an answer
     cdef uint32_t _next
@@ -67,6 +68,8 @@ cdef class HttpConnection(HttpSocket):
     cdef public double idle_since
     cdef public double reading_since        # 0 between requests
 
+    cdef bint _recognise(self, const uint8_t* request, size_t size) noexcept
+    cdef HttpOutcome _read_head(self, const uint8_t* request, size_t size) except *
     cdef int _take(self, const uint8_t* request) except -1
     cdef int _take_more_at_once(self) except -1
     cdef int _answer(

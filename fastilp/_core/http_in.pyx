@@ -14,8 +14,8 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 
 from fastilp._core.arena cimport arena_append, arena_room
 from fastilp._core.codec_http cimport (
-    HTTP_ANSWER_HEAD_SIZE_MAX, HTTP_DONE, HTTP_MORE, HttpHead, HttpOutcome, http_head_start,
-    http_read_request, http_write_answer,
+    HTTP_ANSWER_HEAD_SIZE_MAX, HTTP_DONE, HTTP_MORE, HTTP_OTHER, HttpHead, HttpOutcome,
+    http_head_start, http_read_request, http_write_answer,
 )
 from fastilp._core.link cimport MESSAGE_HEAD, Link
 from fastilp._core.packet cimport PACKET_PREPARE, PACKET_REJECT
@@ -171,6 +171,7 @@ cdef class HttpAccess:
     def forget(self):
         """A token has changed."""
         self._credentials.clear()
+        self._version += 1
 
     cdef HttpExchanges _open(self, const HttpHead* head, const uint8_t* request):
         """Whose request this is; None if it is nobody's. Credentials that were good before are
@@ -198,7 +199,6 @@ cdef class HttpConnection(HttpSocket):
         self._access = access
         self._early = [None] * EARLY_COUNT_MIN
         self.idle_since = access.now
-        http_head_start(&self._head)
 
     # --- what a subclass says ---------------------------------------------------------------------
 
@@ -235,6 +235,7 @@ cdef class HttpConnection(HttpSocket):
     def lost(self):
         """The socket has gone."""
         self.closed = True
+        self.detach()
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -246,13 +247,11 @@ cdef class HttpConnection(HttpSocket):
         while not self.leaving and not self.last:
             at = self._input.bytes + self._parsed
             size = self._input.size - self._parsed
-            if self._head.size == 0:
-                outcome = http_read_request(&self._head, at, size)
+            if self._head.size == 0 and not self._recognise(at, size):
+                outcome = self._read_head(at, size)
                 if outcome == HTTP_MORE:
                     break
-                if outcome == HTTP_DONE and not self._head.get:
-                    self._exchanges = self._access._open(&self._head, at)
-                if outcome != HTTP_DONE or (self._exchanges is None and not self._head.get):
+                if outcome != HTTP_DONE:
                     self.leave()
                     break
             if size < self._head.size + self._head.body_size:
@@ -269,6 +268,26 @@ cdef class HttpConnection(HttpSocket):
         elif self._parsed < self._input.size and self.reading_since == 0:
             self.reading_since = self._access.now
         return 0
+
+    cdef bint _recognise(self, const uint8_t* request, size_t size) noexcept:
+        """Peers send the same head again and again. What it says is known then."""
+        return (
+            self._version == self._access._version
+            and (self._known.get or (self._exchanges is not None and self._exchanges._is_open()))
+            and self._is_known(request, size)
+        )
+
+    cdef HttpOutcome _read_head(self, const uint8_t* request, size_t size) except *:
+        cdef HttpOutcome outcome = http_read_request(&self._head, request, size)
+        if outcome != HTTP_DONE:
+            return outcome
+        if not self._head.get:
+            self._exchanges = self._access._open(&self._head, request)
+            if self._exchanges is None:
+                return HTTP_OTHER
+        self._version = self._access._version
+        self._remember(request)
+        return HTTP_DONE
 
     cdef int _take(self, const uint8_t* request) except -1:
         cdef const uint8_t* packet = request + self._head.size

@@ -4,7 +4,6 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastilp._core.arena cimport Arena
-from fastilp._core.codec_http cimport HttpHead
 from fastilp._core.http_socket cimport HttpSocket
 from fastilp._core.link cimport Link
 
@@ -42,7 +41,6 @@ cdef class HttpOutlet:
 
 cdef class HttpClientConnection(HttpSocket):
     cdef HttpOutlet _outlet
-    cdef HttpHead _head
     cdef Written* _written          # ring of the outlet's depth
     cdef uint32_t _first
     cdef readonly uint32_t waiting

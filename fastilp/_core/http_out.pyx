@@ -182,7 +182,6 @@ cdef class HttpClientConnection(HttpSocket):
         if self._written == NULL:
             raise MemoryError()
         self.keep_alive_seconds = float("inf")
-        http_head_start(&self._head)
 
     def __dealloc__(self):
         free(self._written)
@@ -231,6 +230,7 @@ cdef class HttpClientConnection(HttpSocket):
         answered."""
         cdef list ids = []
         self.withdraw()
+        self.detach()
         while self.waiting:
             ids.append(self._pop())
         return ids
@@ -290,7 +290,7 @@ cdef class HttpClientConnection(HttpSocket):
                 return 0
             at = self._input.bytes + self._parsed
             size = self._input.size - self._parsed
-            if self._head.size == 0:
+            if self._head.size == 0 and not self._is_known(at, size):
                 outcome = http_read_response(&self._head, at, size)
                 if outcome == HTTP_MORE:
                     break
@@ -298,6 +298,7 @@ cdef class HttpClientConnection(HttpSocket):
                     self._other = True
                     self.other(self._take_rest())
                     return 0
+                self._remember(at)
             if size < self._head.size + self._head.body_size:
                 break
             if self.waiting == 1 and size > self._head.size + self._head.body_size:

@@ -91,3 +91,5 @@ cdef enum:
     LINK_TURN_SIZE_MAX = 1024 * 1024
     # Prepares of all connections in a turn: a bound of about 10 ms on how long an answer waits.
     TURN_SIZE_MAX = 4 * 1024 * 1024
+    # Sockets that are read before anybody else gets a turn; the others are the next turn's.
+    POLL_EVENTS_MAX = 512

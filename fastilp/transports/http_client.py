@@ -90,6 +90,7 @@ class HttpSender:
     ) -> None:
         self.link = link
         self.limits = limits or HttpSenderLimits()
+        self.poller = pump.poller
         self._pump = pump
         self._loop = asyncio.get_running_loop()
         secure, self._host, self._port, target, host = parse_http_url(url)

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 import httptools
 
 from fastilp._core.http_out import HttpClientConnection, HttpOutlet
+from fastilp._core.poller import Poller
 
 _TIMEOUT = re.compile(r"\btimeout=([0-9]{1,9})\b")
 # As in the core.
@@ -20,6 +21,7 @@ class Pool(Protocol):
     """The sender that a connection belongs to."""
 
     outlet: HttpOutlet
+    poller: Poller
 
     def opened(self, connection: "ClientConnection") -> bool:
         """False: nobody needs it any more."""
@@ -50,7 +52,7 @@ class ClientConnection(HttpClientConnection, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not derive from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
-        self.attach(self._transport.write)
+        self.attach(self._transport, self._pool.poller)
         if self._pool.opened(self):
             self.opened()
         else:

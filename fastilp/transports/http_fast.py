@@ -13,12 +13,14 @@ from fastilp._core.http_in import HttpConnection as CoreConnection
 from fastilp.transports import http_connection
 from fastilp.transports.adopt import adopt
 from fastilp.transports.http_connection import HttpConnection
+from fastilp.transports.pump import Pump
 
 
 class Listener(http_connection.Listener, Protocol):
     """What a connection asks of the listener that accepted it."""
 
     access: HttpAccess
+    pump: Pump
 
     def is_full(self) -> bool: ...
 
@@ -30,7 +32,6 @@ class FastConnection(CoreConnection, asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._late = False
         self._writing_paused = False
-        self._reading_paused = False
         self._stalled_since = 0.0
         self._closing_since: float | None = None
 
@@ -39,7 +40,7 @@ class FastConnection(CoreConnection, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not derive from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
-        self.attach(self._transport.write)
+        self.attach(self._transport, self._listener.pump.poller)
         if self._listener.is_full():
             # The full parser knows how to refuse.
             self.leave()
@@ -72,15 +73,14 @@ class FastConnection(CoreConnection, asyncio.BufferedProtocol):
         if self.closed:
             return
         pause = self._writing_paused or self.busy or self.leaving
-        if pause and not self._reading_paused:
-            self._reading_paused = True
-            self._transport.pause_reading()
-        elif self._reading_paused and not pause:
-            self._reading_paused = False
-            self._transport.resume_reading()
+        if pause and not self.reading_paused:
+            self.pause()
+        elif self.reading_paused and not pause:
+            self.resume()
 
     def hand_over(self, received: bytes) -> None:
         self._listener.lost(self)
+        self.detach()
         if self._transport.is_closing():
             return
         connection = HttpConnection(self._listener)

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from fastilp._core.books import Account
 from fastilp._core.link import Link
+from fastilp._core.poller import Poller
 from fastilp._core.switch import Switch
 
 Event = tuple[str, Account | None, int]
@@ -76,6 +77,8 @@ class Pump:
         self.switch = switch
         self.clock = clock or Clock()
         self.turns = 0
+        self.poller = Poller()
+        """For sockets that the core reads."""
         self._on_events = on_events
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
@@ -86,6 +89,7 @@ class Pump:
         self._fileno = switch.fileno()
         if self._fileno >= 0:
             self._loop.add_reader(self._fileno, self.wake)
+        self._loop.add_reader(self.poller.fileno(), self.poller.serve)
 
     def now_ms(self) -> int:
         return self.clock.now_ms()
@@ -112,6 +116,9 @@ class Pump:
         if self._fileno >= 0:
             self._loop.remove_reader(self._fileno)
             self._fileno = -1
+        if self.poller.fileno() >= 0:
+            self._loop.remove_reader(self.poller.fileno())
+            self.poller.close()
 
     def _turn(self) -> None:
         self._scheduled = False

@@ -1,0 +1,93 @@
+"""Readiness of many sockets in one call, without a callback of the event loop for each.
+
+Beside the store's thread this is the only place of the core that asks the system for anything, and
+http_socket is the only one that reads and writes sockets; the switch knows of neither. The event
+loop watches one descriptor, `Poller.fileno()`, and calls `serve` when it is readable. Imports
+nothing of ours but limits."""
+
+cimport cython
+from libc.errno cimport errno
+from libc.stdint cimport uint32_t, uint64_t
+from posix.unistd cimport close
+
+from fastilp._core.limits cimport POLL_EVENTS_MAX
+
+cdef extern from "<sys/epoll.h>" nogil:
+    enum:
+        EPOLLIN
+        EPOLLRDHUP
+        EPOLL_CLOEXEC
+        EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
+    ctypedef union epoll_data_t:
+        int fd
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll, int operation, int descriptor, epoll_event* event)
+    int epoll_wait(int epoll, epoll_event* events, int count_max, int timeout_ms)
+
+
+cdef class Polled:
+    cdef int _readable(self) except -1:
+        return 0
+
+
+@cython.final
+cdef class Poller:
+    def __cinit__(self):
+        self._epoll = epoll_create1(EPOLL_CLOEXEC)
+        self._by_descriptor = []
+        if self._epoll < 0:
+            raise OSError(errno, "epoll_create1")
+
+    def __dealloc__(self):
+        if self._epoll >= 0:
+            close(self._epoll)
+
+    def fileno(self):
+        """Readable when `serve` has something to do."""
+        return self._epoll
+
+    def close(self):
+        """Nobody is served any more."""
+        if self._epoll >= 0:
+            close(self._epoll)
+            self._epoll = -1
+        self._by_descriptor.clear()
+
+    @cython.binding(False)
+    def serve(self):
+        """Read what is readable, at most once from each socket; the rest is for the next call."""
+        cdef epoll_event[POLL_EVENTS_MAX] events
+        cdef int i, descriptor
+        cdef int count = epoll_wait(self._epoll, events, POLL_EVENTS_MAX, 0)
+        for i in range(count):
+            descriptor = events[i].data.fd
+            # One that was served before may have removed this one.
+            if descriptor < len(self._by_descriptor):
+                polled = <Polled>self._by_descriptor[descriptor]
+                if polled is not None:
+                    polled._readable()
+
+    cdef int _add(self, int descriptor, Polled polled) except -1:
+        cdef epoll_event event
+        if descriptor >= len(self._by_descriptor):
+            self._by_descriptor += [None] * (descriptor + 1 - len(self._by_descriptor))
+        event.events = EPOLLIN | EPOLLRDHUP
+        event.data.u64 = 0
+        event.data.fd = descriptor
+        if epoll_ctl(self._epoll, EPOLL_CTL_ADD, descriptor, &event) < 0:
+            raise OSError(errno, "epoll_ctl")
+        self._by_descriptor[descriptor] = polled
+        return 0
+
+    cdef int _remove(self, int descriptor) except -1:
+        cdef epoll_event event
+        if descriptor < len(self._by_descriptor):
+            self._by_descriptor[descriptor] = None
+            # It may be closed already, and then the system has removed it.
+            epoll_ctl(self._epoll, EPOLL_CTL_DEL, descriptor, &event)
+        return 0
