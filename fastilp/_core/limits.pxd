@@ -82,6 +82,8 @@ cdef enum:
     # Bytes asked for by one read of a socket that was read to its end before.
     HTTP_READ_SIZE_MIN = 4_096
     HTTP_READ_SIZE_MAX = 65_536
+    # Sockets that are read before anybody else gets a turn; the others are the next turn's.
+    POLL_EVENTS_MAX = 512
 
     # --- Fairness -------------------------------------------------------------------------------
     # What a row costs beside its bytes, in bytes: about 1 us of work.
@@ -91,5 +93,3 @@ cdef enum:
     LINK_TURN_SIZE_MAX = 1024 * 1024
     # Prepares of all connections in a turn: a bound of about 10 ms on how long an answer waits.
     TURN_SIZE_MAX = 4 * 1024 * 1024
-    # Sockets that are read before anybody else gets a turn; the others are the next turn's.
-    POLL_EVENTS_MAX = 512
