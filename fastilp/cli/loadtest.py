@@ -236,7 +236,11 @@ def report(
     """
     try:
         documents = [json.loads(path.read_text()) for path in results]
-        found = {**documents[0], "entries": [e for each in documents for e in each["entries"]]}
+        lists = {
+            name: [one for each in documents for one in each[name]]
+            for name in ("entries", "left_out")
+        }
+        found = {**documents[0], **lists}
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"no results of loadtest: {error}") from None
     html.write_text(render(found))

@@ -36,10 +36,10 @@ def findings(document: Document) -> list[Finding]:
 
 
 class Figures:
-    """Entries by what was loaded."""
+    """Entries by what was loaded; one without a single exchange says nothing."""
 
     def __init__(self, entries: list[Entry]) -> None:
-        self.entries = entries
+        self.entries = [entry for entry in entries if entry["median"]["throughput"]]
 
     def scenario(self, name: str, target: str = "fastilp") -> Entry | None:
         found = self.scenarios(name, target)
@@ -117,9 +117,11 @@ def _growth(found: Figures) -> Iterator[Finding]:
     for scenario in dict.fromkeys(entry["scenario"] for entry in found.entries):
         for key in ("accounts", "routes"):
             points = sorted(
-                (entry["load"][key], entry["median"]["cpu_us_per_exchange"])
+                (int(entry["load"][key]), float(entry["median"]["cpu_us_per_exchange"]))
                 for entry in found.scenarios(scenario)
-                if scenario.startswith("growth-") and key in entry["load"]
+                if scenario.startswith("growth-")
+                and key in entry["load"]
+                and entry["median"]["cpu_us_per_exchange"] is not None
             )
             if len({size for size, _ in points}) < 2:
                 continue

@@ -10,7 +10,7 @@ from html import escape
 from fastilp.loadtest.derived import Finding, findings
 from fastilp.loadtest.plots import Axis, Format, Series, bars, lines
 from fastilp.loadtest.summary import LATENCIES, Document, Entry
-from fastilp.loadtest.table import codes, headline, markdown_table, microseconds
+from fastilp.loadtest.table import codes, headline, latency_of, markdown_table, microseconds
 
 _COLOURS = (
     "#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#dc2626", "#0891b2", "#65a30d",
@@ -119,7 +119,7 @@ def _table_row(entry: Entry) -> str:
         entry["target"],
         f"{median['throughput']:,.0f}",
         "–" if cpu is None else f"{cpu:.2f}",
-        *(microseconds(flow["latency_us"][name]) for name in LATENCIES),
+        *(latency_of(flow, name) for name in LATENCIES),
         "–" if median["rss_bytes"] is None else f"{median['rss_bytes'] / 2**20:,.0f} MiB",
         f"{median['tool_cpu_share']:.0%}",
         codes(entry["codes"]),

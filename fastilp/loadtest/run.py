@@ -61,7 +61,7 @@ def run_target(
     result.update(
         target=target.name,
         version=target.version(),
-        load=load.model_dump(exclude_defaults=True),
+        load=load.model_dump(exclude_unset=True),
         cores={"target": target_core, "tools": tool_core},
     )
     return result

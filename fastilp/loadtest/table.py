@@ -4,10 +4,11 @@ Imports nothing of ours but the document's shape (summary).
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from rich.table import Table
 
-from fastilp.loadtest.summary import Document, Entry
+from fastilp.loadtest.summary import LATENCIES, Document, Entry
 
 START_MARK = "<!-- figures: written by `make bench` -->"
 END_MARK = "<!-- end of figures -->"
@@ -64,8 +65,7 @@ def _rows(entry: Entry) -> list[list[str]]:
     median = entry["median"]
     rows = []
     for index, flow in enumerate(median["flows"]):
-        latency = [microseconds(flow["latency_us"][name]) for name in ("p50", "p90", "p99")]
-        latency += [microseconds(flow["latency_us"][name]) for name in ("p99.9", "max")]
+        latency = [latency_of(flow, name) for name in LATENCIES]
         cpu = median["cpu_us_per_exchange"]
         name = entry["title"] or entry["scenario"]
         rows.append(
@@ -79,6 +79,11 @@ def _rows(entry: Entry) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def latency_of(flow: dict[str, Any], name: str) -> str:
+    """A percentile of a flow; a flow without an exchange has none."""
+    return microseconds(flow["latency_us"][name]) if flow["throughput"] else "–"
 
 
 def codes(counts: dict[str, int]) -> str:

@@ -1,11 +1,17 @@
 """`fastilp loadtest` as a command: what it prints, writes and refuses."""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from fastilp.loadtest.cpu import tree
 
 SHORT = ("--duration", "0.5", "--warm-up", "0.1")
 
@@ -72,3 +78,36 @@ def test_what_it_refuses(arguments: tuple[str, ...], complaint: str) -> None:
 def test_help_has_an_example(name: str) -> None:
     shown = " ".join(fastilp(name, "--help").split())
     assert f"fastilp loadtest {name} " in shown
+
+
+def test_ctrl_c_ends_a_run_with_what_there_is() -> None:
+    command = ["run", "--target", "direct", "--transport", "btp", "--duration", "200"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastilp", "loadtest", *command, "--warm-up", "0.1"],
+        stdout=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts,
+    )  # fmt: skip
+    # Ctrl-C before the sockets are open would end it at once, and rightly so.
+    wait_for_worker(process.pid)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "btp, 1,024 in flight" in printed
+
+
+def _heed_interrupts() -> None:
+    # A shell that runs the tests in the background has switched them off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def wait_for_worker(pid: int) -> None:
+    """Until the process that sends and receives has begun: it has an epoll."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        for child in tree([pid]) - {pid}:
+            with contextlib.suppress(OSError):
+                links = [os.readlink(link) for link in Path(f"/proc/{child}/fd").iterdir()]
+                if any("eventpoll" in link for link in links):
+                    time.sleep(0.5)
+                    return
+        time.sleep(0.05)
+    raise AssertionError("no worker was started")

@@ -79,6 +79,14 @@ def test_medians_are_of_the_runs() -> None:
     assert found["codes"] == {"F99": 9}
 
 
+def test_a_target_without_an_exchange_has_no_latency() -> None:
+    empty = result(3.0)
+    empty.update(throughput=0.0, flow_throughput=[0.0], cpu_us_per_exchange=None)
+    found = made(("http-1024", "fastilp", [result(3.0)]), ("http-1024", "ilp-connector", [empty]))
+    assert "| Http-1024 | ilp-connector | 0 | – | – | – |" in figures(found)
+    assert "<td>–</td>" in render(found)
+
+
 def test_a_report_is_one_file_with_its_plots() -> None:
     found = made(
         ("http-64", "fastilp", [result(3.0, window=64)]),
@@ -109,6 +117,7 @@ def test_what_is_compared() -> None:
         ("batch-rate-5000", "direct", [result(2.0, 100.0)]),
         ("growth-routes", "fastilp", [result(2.0, routes=10)]),
         ("growth-routes", "fastilp", [result(2.2, routes=1000)]),
+        ("growth-routes", "fastilp", [{**result(9.0, routes=10**6), "throughput": 0.0}]),
         ("flood-one-link", "fastilp", [result(2.0, 400.0)]),
         ("flood-ten-links", "fastilp", [result(2.0, 100.0)]),
     )
