@@ -30,8 +30,15 @@ cdef class Admission(Output):
     cdef void stage_admit(self) noexcept nogil
     cdef uint8_t admit(self, Row* row) noexcept nogil
     cdef uint8_t admit_way(self, Row* row) noexcept nogil
+    cdef uint8_t admit_special(self, Row* row) noexcept nogil
+    cdef uint8_t admit_reinjected(self, Row* row) noexcept nogil
+    cdef bint _may_pay(self, Row* row) noexcept nogil
+    cdef void stage_admit_marked(self) noexcept nogil
     cdef void stage_route(self) noexcept nogil
     cdef uint8_t route_plain(self, Row* row) noexcept nogil
     cdef uint8_t route_found(self, Row* row, uint32_t account_out) noexcept nogil
+    cdef uint8_t route_special(self, Row* row) noexcept nogil
     cdef void stage_convert(self) noexcept nogil
     cdef uint8_t convert(self, Row* row) noexcept nogil
+    cdef uint8_t convert_special(self, Row* row) noexcept nogil
+    cdef uint8_t convert_restricted(self, Row* row) noexcept nogil

@@ -5,26 +5,31 @@ whether there is room and money is asked later, at the moment of reserving. May 
 policy, rates and forwarding."""
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp
 
 from fastilp._core.forwarding cimport FORWARDING_NONE
 from fastilp._core.limits cimport COMMIT_MARGIN_MS
 from fastilp._core.output cimport Output
-from fastilp._core.policy cimport policy_takes_amount, policy_takes_packet
+from fastilp._core.counter cimport bucket_take
+from fastilp._core.policy cimport policy_allows, policy_takes_amount, policy_takes_packet
 from fastilp._core.rates cimport RATE_MISSING, RATE_OVERFLOW
 from fastilp._core.row cimport (
-    ROW_AMOUNT_TAKEN, ROW_EGRESS_GIVEN, ROW_NONE, ROW_PUNT, ROW_REINJECTED, Row,
+    ROW_AMOUNT_OUT_TAKEN, ROW_AMOUNT_TAKEN, ROW_EGRESS_GIVEN, ROW_MARKED, ROW_NONE, ROW_PUNT,
+    ROW_REINJECTED, ROW_RESTRICTED, Row,
 )
 from fastilp._core.status cimport (
-    STATUS_ACCOUNT_CLOSED, STATUS_AMOUNT_OVERFLOW, STATUS_AMOUNT_RATE_LIMITED,
-    STATUS_AMOUNT_TOO_LARGE, STATUS_AMOUNT_TOO_SMALL, STATUS_EXPIRED, STATUS_INSUFFICIENT_TIMEOUT,
+    STATUS_ACCOUNT_CLOSED, STATUS_AMOUNT_OUT_RATE_LIMITED, STATUS_AMOUNT_OUT_TOO_LARGE,
+    STATUS_AMOUNT_OVERFLOW, STATUS_AMOUNT_RATE_LIMITED, STATUS_AMOUNT_TOO_LARGE,
+    STATUS_AMOUNT_TOO_SMALL, STATUS_DESTINATION_NOT_ALLOWED, STATUS_EXPIRED,
+    STATUS_INSUFFICIENT_TIMEOUT,
     STATUS_NO_RATE, STATUS_OK, STATUS_PACKETS_RATE_LIMITED, STATUS_PEER_ADDRESS, STATUS_REFLECTED,
     STATUS_STORE_UNAVAILABLE, STATUS_UNREACHABLE, STATUS_WRONG_NETWORK,
 )
 from fastilp._core.tables cimport (
-    CONTROL_LINK, Way, address_network, prefetch_account, prefetch_link,
+    CONTROL_LINK, WAY_CLOSED, WAY_PUNTED, WAY_RESTRICTED, Way, address_network, prefetch_account,
+    prefetch_link,
 )
 
 
@@ -66,18 +71,75 @@ cdef class Admission(Output):
         cdef Row* row
         for i in range(self._prepare_count):
             row = &self.batch.rows[self._prepares[i]]
-            if row.status == STATUS_OK and row.flags & ROW_REINJECTED:
-                if self._draining or not self._accepts:
-                    row.status = STATUS_STORE_UNAVAILABLE
-            elif row.status == STATUS_OK:
+            if row.status != STATUS_OK:
+                continue
+            if row.flags & ROW_REINJECTED:
+                row.status = self.admit_reinjected(row)
+            elif row.account_in != ROW_NONE and self.ways[row.account_in].special:
+                row.status = self.admit_special(row)
+            else:
                 row.status = self.admit(row)
                 if row.status == STATUS_OK:
                     row.status = self.admit_way(row)
+        if self._marked_count:
+            self.stage_admit_marked()
+
+    cdef uint8_t admit_reinjected(self, Row* row) noexcept nogil:
+        if self._draining or not self._accepts:
+            return STATUS_STORE_UNAVAILABLE
+        # An echo must not be the way around a restriction.
+        return STATUS_OK if self._may_pay(row) else STATUS_DESTINATION_NOT_ALLOWED
+
+    cdef uint8_t admit_special(self, Row* row) noexcept nogil:
+        """Of the few accounts that have more to ask than the others."""
+        cdef Way* way = &self.ways[row.account_in]
+        cdef uint8_t status
+        if way.special & WAY_CLOSED:
+            return STATUS_ACCOUNT_CLOSED
+        status = self.admit(row)
+        if status == STATUS_OK:
+            status = self.admit_way(row)
+        if status != STATUS_OK or row.flags & ROW_PUNT:
+            return status
+        if not self._may_pay(row):
+            return STATUS_DESTINATION_NOT_ALLOWED
+        if way.special & WAY_PUNTED and not row.flags & ROW_EGRESS_GIVEN:
+            row.flags |= ROW_PUNT | ROW_MARKED
+        return STATUS_OK
+
+    cdef bint _may_pay(self, Row* row) noexcept nogil:
+        cdef const uint8_t* destination = self.batch.packets.bytes + row.offset + row.destination
+        if row.account_in == ROW_NONE or not self.ways[row.account_in].special & WAY_RESTRICTED:
+            return True
+        # `peer.` never leaves the link, and the own address is answered by the node itself.
+        return (
+            _is_peer(destination, row.destination_size)
+            or self._is_own(destination, row.destination_size)
+            or policy_allows(
+                &self.ways[row.account_in].policy, destination, row.destination_size
+            )
+        )
+
+    cdef void stage_admit_marked(self) noexcept nogil:
+        """Destinations that control has asked to see, once."""
+        cdef size_t i, count = 0
+        cdef Row* row
+        for i in range(self._prepare_count):
+            row = &self.batch.rows[self._prepares[i]]
+            if row.status == STATUS_OK and not row.flags & (
+                ROW_PUNT | ROW_REINJECTED | ROW_EGRESS_GIVEN
+            ):
+                self._pointers[count] = self.batch.packets.bytes + row.offset + row.destination
+                self._sizes[count] = row.destination_size
+                self._column_rows[count] = self._prepares[i]
+                count += 1
+        self._marked.lookup_many(self._pointers, self._sizes, self._targets, count)
+        for i in range(count):
+            if self._targets[i] != FORWARDING_NONE:
+                self.batch.rows[self._column_rows[i]].flags |= ROW_PUNT | ROW_MARKED
 
     cdef uint8_t admit(self, Row* row) noexcept nogil:
         cdef Way* way
-        if row.account_in != ROW_NONE and self.ways[row.account_in].closed:
-            return STATUS_ACCOUNT_CLOSED
         if self._draining or not self._accepts:
             return STATUS_STORE_UNAVAILABLE
         if row.expires_at_ms <= self.now_ms:
@@ -140,9 +202,9 @@ cdef class Admission(Output):
         cdef int network
         if row.flags & ROW_EGRESS_GIVEN:
             # The handle may be another switch's, then its index is anything.
-            if row.account_out >= self._way_capacity or self.ways[row.account_out].closed:
+            if row.account_out >= self._way_capacity:
                 return STATUS_UNREACHABLE
-            return STATUS_OK
+            return self.route_special(row)
         if _is_peer(destination, row.destination_size):
             return STATUS_PEER_ADDRESS
         network = address_network(destination, row.destination_size)
@@ -154,10 +216,20 @@ cdef class Admission(Output):
 
     cdef uint8_t route_found(self, Row* row, uint32_t account_out) noexcept nogil:
         row.account_out = account_out
-        if account_out == FORWARDING_NONE or self.ways[account_out].closed:
+        if account_out == FORWARDING_NONE:
             return STATUS_UNREACHABLE
-        if account_out == row.account_in and not row.flags & ROW_REINJECTED:
+        if account_out == row.account_in and (
+            not row.flags & ROW_REINJECTED or row.flags & ROW_MARKED
+        ):
             return STATUS_REFLECTED
+        return self.route_special(row) if self.ways[account_out].special else STATUS_OK
+
+    cdef uint8_t route_special(self, Row* row) noexcept nogil:
+        cdef uint8_t special = self.ways[row.account_out].special
+        if special & WAY_CLOSED:
+            return STATUS_UNREACHABLE
+        if special & WAY_RESTRICTED:
+            row.flags |= ROW_RESTRICTED
         return STATUS_OK
 
     # --- 6 convert --------------------------------------------------------------------------------
@@ -168,7 +240,33 @@ cdef class Admission(Output):
         for i in range(self._prepare_count):
             row = &self.batch.rows[self._prepares[i]]
             if row.status == STATUS_OK:
-                row.status = self.convert(row)
+                row.status = (
+                    self.convert_special(row) if row.flags & (ROW_PUNT | ROW_RESTRICTED)
+                    else self.convert(row)
+                )
+
+    cdef uint8_t convert_special(self, Row* row) noexcept nogil:
+        if row.flags & ROW_PUNT:
+            row.expires_out_ms = min(row.expires_at_ms, self.now_ms + self._hold_max_ms)
+            return STATUS_OK
+        return self.convert_restricted(row)
+
+    cdef uint8_t convert_restricted(self, Row* row) noexcept nogil:
+        cdef Way* way_out = &self.ways[row.account_out]
+        cdef uint8_t status = self.convert(row)
+        cdef uint64_t maximum = way_out.policy.limits.max_packet_amount_out
+        if status not in (STATUS_OK, STATUS_INSUFFICIENT_TIMEOUT):
+            return status
+        if row.amount_out > maximum:
+            row.amount_out = self._rates.convertible(
+                self.ways[row.account_in].asset, way_out.asset, maximum
+            )
+            return STATUS_AMOUNT_OUT_TOO_LARGE
+        if status == STATUS_OK and way_out.policy.limits.amounts_out_limited:
+            if not bucket_take(&way_out.policy.limits.amounts_out, row.amount_out, self.now_ms):
+                return STATUS_AMOUNT_OUT_RATE_LIMITED
+            row.flags |= ROW_AMOUNT_OUT_TAKEN
+        return status
 
     cdef uint8_t convert(self, Row* row) noexcept nogil:
         cdef Way* way_out
@@ -176,8 +274,6 @@ cdef class Admission(Output):
         cdef int rate
         cdef int64_t margin_ms = 0
         row.expires_out_ms = min(row.expires_at_ms, self.now_ms + self._hold_max_ms)
-        if row.flags & ROW_PUNT:
-            return STATUS_OK
         way_out = &self.ways[row.account_out]
         row.amount_out = row.amount
         if row.amount and self.ways[row.account_in].asset != way_out.asset:
@@ -186,7 +282,7 @@ cdef class Admission(Output):
             if rate == RATE_MISSING:
                 return STATUS_NO_RATE
             if rate == RATE_OVERFLOW:
-                row.amount_out = self._rates.convertible(asset_in, way_out.asset)
+                row.amount_out = self._rates.convertible(asset_in, way_out.asset, <uint64_t>-1)
                 return STATUS_AMOUNT_OVERFLOW
             if row.amount_out == 0:
                 return STATUS_AMOUNT_TOO_SMALL

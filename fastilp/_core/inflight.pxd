@@ -9,9 +9,13 @@ cdef enum:
     SLOT_NONE = 0xFFFF_FFFF
 
 cdef enum InFlightFlag:
-    IN_FLIGHT_PUNT = 1              # waits for control, reserved nothing
-    IN_FLIGHT_AMOUNT_TAKEN = 2      # give the amount back to the sender's bucket unless fulfilled
+    # Where a row has the flag too it has the same bit: those are copied as they are.
     IN_FLIGHT_ANSWERED = 4          # an answer in the present batch has claimed it
+    IN_FLIGHT_AMOUNT_TAKEN = 8      # give the amount back to the sender's bucket unless fulfilled
+    IN_FLIGHT_PUNT = 16             # waits for control, reserved nothing
+    IN_FLIGHT_AMOUNT_OUT_TAKEN = 32     # likewise to the next hop's bucket
+    IN_FLIGHT_MARKED = 64           # a punt because its account or prefix is marked so
+    IN_FLIGHT_OF_ROW = 8 | 16 | 32 | 64
 
 
 cdef struct InFlight:

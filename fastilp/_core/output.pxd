@@ -12,6 +12,7 @@ from fastilp._core.tables cimport Tables
 cdef class Output(Tables):
     cdef uint64_t[STATUS_COUNT] _counts
     cdef Arena _scratch             # one packet that is being built
+    cdef dict _refused_by           # index of the next hop -> who said T04 last
 
     # The row's packet as we may send it: itself, or re-encoded in the scratch buffer. NULL: no
     # memory.
@@ -29,6 +30,10 @@ cdef class Output(Tables):
     cdef void send_reject(
         self, uint32_t link, uint32_t request_id, uint8_t status, uint64_t received,
         uint64_t maximum,
+    ) noexcept nogil
+    # Count a Reject that came from a next hop if it says that a link or a balance is in trouble.
+    cdef void tally_reject(
+        self, uint32_t account_out, const uint8_t* packet, size_t size
     ) noexcept nogil
     # False: nobody is there to take it; an answer then counts as undeliverable.
     cdef inline bint send(

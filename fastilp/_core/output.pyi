@@ -1,5 +1,6 @@
 from typing_extensions import disjoint_base
 
+from fastilp._core.books import Account
 from fastilp._core.tables import Tables
 
 @disjoint_base
@@ -8,5 +9,7 @@ class Output(Tables):
 
     def statuses(self) -> dict[str, int]:
         """Outcome name -> count since the start."""
+    def refused_by(self, account: Account) -> str:
+        """Address of the node that answered T04 last to what was sent to the account, "" = none."""
     def count_undeliverable(self, count: int = 1) -> None:
         """An answer was taken from a link and its requester has gone."""

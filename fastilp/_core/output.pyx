@@ -5,8 +5,10 @@ Rejects of our own are built there too. May import tables, link, packet and stat
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp
 
 from fastilp._core.arena cimport arena_free, arena_room
+from fastilp._core.books cimport Account
 from fastilp._core.limits cimport REJECT_SIZE_EMIT_MAX
 from fastilp._core.packet cimport (
     PACKET_FULFILL, PACKET_PREPARE, PREPARE_CONDITION_OFFSET, FulfillFields, PrepareFields,
@@ -15,7 +17,8 @@ from fastilp._core.packet cimport (
 )
 from fastilp._core.row cimport Row
 from fastilp._core.status cimport (
-    STATUS_AMOUNT_OVERFLOW, STATUS_AMOUNT_TOO_LARGE, STATUS_COUNT, STATUS_UNDELIVERABLE,
+    STATUS_AMOUNT_OUT_TOO_LARGE, STATUS_AMOUNT_OVERFLOW, STATUS_AMOUNT_TOO_LARGE, STATUS_COUNT,
+    STATUS_UNDELIVERABLE,
     StatusInfo, status_info,
 )
 from fastilp._core.tables cimport Tables
@@ -23,6 +26,9 @@ from fastilp._core.tables cimport Tables
 
 @cython.no_gc_clear
 cdef class Output(Tables):
+    def __cinit__(self, *arguments, **limits):
+        self._refused_by = {}
+
     def __dealloc__(self):
         arena_free(&self._scratch)
 
@@ -82,7 +88,9 @@ cdef class Output(Tables):
         cdef uint8_t[16] amounts
         cdef size_t data_size = 0, size
         cdef int i
-        if status == STATUS_AMOUNT_TOO_LARGE or status == STATUS_AMOUNT_OVERFLOW:
+        if status in (
+            STATUS_AMOUNT_TOO_LARGE, STATUS_AMOUNT_OVERFLOW, STATUS_AMOUNT_OUT_TOO_LARGE
+        ):
             for i in range(8):
                 amounts[i] = <uint8_t>(received >> (56 - 8 * i))
                 amounts[i + 8] = <uint8_t>(maximum >> (56 - 8 * i))
@@ -95,6 +103,29 @@ cdef class Output(Tables):
             <const uint8_t*>info.message, info.message_size, amounts, data_size,
         )
         self.send(link, request_id, self._scratch.bytes, size, True)
+
+    cdef void tally_reject(
+        self, uint32_t account_out, const uint8_t* packet, size_t size
+    ) noexcept nogil:
+        cdef RejectFields fields
+        cdef bint own
+        if packet == NULL or reject_parse(packet, size, &fields) != 0:
+            return
+        own = fields.triggered_by_size == self._own_size and (
+            memcmp(packet + fields.triggered_by, self._own, self._own_size) == 0
+        )
+        if own and memcmp(packet + fields.code, b"T01", 3) == 0:
+            self.tallies[account_out].link_failures += 1
+        elif not own and memcmp(packet + fields.code, b"T04", 3) == 0:
+            self.tallies[account_out].refused_balance += 1
+            with gil:
+                self._refused_by[account_out] = packet[
+                    fields.triggered_by:fields.triggered_by + fields.triggered_by_size
+                ]
+
+    def refused_by(self, Account account not None):
+        """Who said T04 last of what was sent to the account; see output.pyi."""
+        return self._refused_by.get(account.index, b"").decode("ascii", "replace")
 
     def statuses(self):
         """Outcome name -> count since the start."""

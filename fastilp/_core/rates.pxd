@@ -22,8 +22,10 @@ cdef class RateTable:
     cdef int convert(
         self, uint32_t asset_in, uint32_t asset_out, uint64_t amount, uint64_t* converted
     ) noexcept nogil
-    # floor((2**64 - 1) / rate), at most 2**64 - 1: what could be converted.
-    cdef uint64_t convertible(self, uint32_t asset_in, uint32_t asset_out) noexcept nogil
+    # floor(maximum / rate), at most 2**64 - 1: what could be converted to no more than `maximum`.
+    cdef uint64_t convertible(
+        self, uint32_t asset_in, uint32_t asset_out, uint64_t maximum
+    ) noexcept nogil
 
     cdef uint32_t asset(self, str code, int scale) except? 0xFFFF_FFFF
     cdef _grow(self)

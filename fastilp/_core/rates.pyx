@@ -165,11 +165,13 @@ cdef class RateTable:
             return RATE_MISSING
         return RATE_OVERFLOW if ratio_apply(amount, ratio, converted) else RATE_OK
 
-    cdef uint64_t convertible(self, uint32_t asset_in, uint32_t asset_out) noexcept nogil:
+    cdef uint64_t convertible(
+        self, uint32_t asset_in, uint32_t asset_out, uint64_t maximum
+    ) noexcept nogil:
         cdef ratio_t* ratio = &self._ratios[asset_in * self._capacity + asset_out]
         cdef ratio_t inverse
-        cdef uint64_t maximum = <uint64_t>-1
+        cdef uint64_t amount = <uint64_t>-1
         inverse.numerator = ratio.denominator
         inverse.denominator = ratio.numerator
-        ratio_apply(<uint64_t>-1, &inverse, &maximum)
-        return maximum
+        ratio_apply(maximum, &inverse, &amount)
+        return amount

@@ -16,6 +16,9 @@ cdef enum RowFlag:
     ROW_REINJECTED = 4              # control's Prepare in place of a punted one
     ROW_AMOUNT_TAKEN = 8            # its amount was taken from the sender's amount bucket
     ROW_PUNT = 16                   # goes to control
+    ROW_AMOUNT_OUT_TAKEN = 32       # the outgoing amount, from the next hop's bucket
+    ROW_MARKED = 64                 # a punt because its account or prefix is marked so
+    ROW_RESTRICTED = 128            # the next hop has limits beside the usual ones
 
 
 cdef struct Row:

@@ -1,6 +1,7 @@
 # Outcomes of packets, as values. Numbers are in order of precedence: of two faults in one Prepare
 # the lower one is answered (design: check the packet, then the sender, then the way, then the
-# money). They are never renumbered; names, ILP codes and messages are the table in status.pyx.
+# money). They are never renumbered, so the last ones say where their place is; names, ILP codes and
+# messages are the table in status.pyx.
 
 cdef enum:
     STATUS_OK = 0
@@ -40,7 +41,11 @@ cdef enum:
     STATUS_PUNTED = 29                 # a Prepare handed to control
     STATUS_UNDELIVERABLE = 30          # an answer whose link has no connection any more
     STATUS_FULFILLED_BEFORE_COMMIT = 31
-    STATUS_COUNT = 32
+    # Prepares, of accounts that have the limit
+    STATUS_DESTINATION_NOT_ALLOWED = 32    # F02, after 7: the sender's allowed_destinations
+    STATUS_AMOUNT_OUT_TOO_LARGE = 33       # F08, after 14: the next hop's max_packet_amount_out
+    STATUS_AMOUNT_OUT_RATE_LIMITED = 34    # T04, after 15: amount_per_minute_limit_out
+    STATUS_COUNT = 35
 
 
 cdef struct StatusInfo:

@@ -65,6 +65,18 @@ cdef void _fill() noexcept:
     _set(STATUS_PUNTED, b"punted", b"", b"")
     _set(STATUS_UNDELIVERABLE, b"undeliverable", b"", b"")
     _set(STATUS_FULFILLED_BEFORE_COMMIT, b"fulfilled_before_commit", b"", b"")
+    _set(
+        STATUS_DESTINATION_NOT_ALLOWED, b"destination_not_allowed", b"F02",
+        b"destination is not allowed for this account",
+    )
+    _set(
+        STATUS_AMOUNT_OUT_TOO_LARGE, b"amount_out_too_large", b"F08",
+        b"amount exceeds what the next hop takes in a packet",
+    )
+    _set(
+        STATUS_AMOUNT_OUT_RATE_LIMITED, b"amount_out_rate_limited", b"T04",
+        b"too much value per minute to the next hop",
+    )
 
 
 cdef int _check() except -1:
@@ -77,7 +89,9 @@ cdef int _check() except -1:
         code_size = strlen(_table[i].code)
         if code_size != (3 if _table[i].message_size else 0):
             raise ImportError(f"status {i} has a code without a message, or none with one")
-        if STATUS_OK < i < STATUS_FULFILLED and code_size == 0:
+        if (STATUS_OK < i < STATUS_FULFILLED or i > STATUS_FULFILLED_BEFORE_COMMIT) and (
+            code_size == 0
+        ):
             raise ImportError(f"status {i} refuses a Prepare and has no code")
     return 0
 

@@ -13,7 +13,8 @@ from fastilp._core.condition cimport condition_check
 from fastilp._core.counter cimport counter_add
 from fastilp._core.gate cimport Gate, Waiting
 from fastilp._core.inflight cimport (
-    IN_FLIGHT_AMOUNT_TAKEN, IN_FLIGHT_ANSWERED, IN_FLIGHT_PUNT, SLOT_NONE, InFlight, InFlightTable,
+    IN_FLIGHT_AMOUNT_OUT_TAKEN, IN_FLIGHT_AMOUNT_TAKEN, IN_FLIGHT_ANSWERED, IN_FLIGHT_MARKED,
+    IN_FLIGHT_OF_ROW, IN_FLIGHT_PUNT, SLOT_NONE, InFlight, InFlightTable,
 )
 from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport (
@@ -24,10 +25,10 @@ from fastilp._core.packet cimport (
     PACKET_FULFILL, PACKET_REJECT, PREPARE_CONDITION_OFFSET, FulfillFields, PrepareFields,
     RejectFields, fulfill_parse, prepare_parse_next, prepare_patch, reject_parse,
 )
-from fastilp._core.policy cimport policy_gives_back
+from fastilp._core.policy cimport policy_gives_back, policy_gives_back_out
 from fastilp._core.row cimport (
-    ROW_AMOUNT_TAKEN, ROW_ANSWER, ROW_EGRESS_GIVEN, ROW_NONE, ROW_PUNT, ROW_REINJECTED, Row,
-    batch_clear,
+    ROW_AMOUNT_OUT_TAKEN, ROW_AMOUNT_TAKEN, ROW_ANSWER, ROW_EGRESS_GIVEN, ROW_MARKED, ROW_NONE,
+    ROW_PUNT, ROW_REINJECTED, Row, batch_clear,
 )
 from fastilp._core.status cimport (
     STATUS_CONNECTOR_BUSY, STATUS_FORWARDED, STATUS_FULFILLED, STATUS_FULFILLED_BEFORE_COMMIT,
@@ -289,9 +290,7 @@ cdef class Switch(Admission):
         row.request_id = entry.request_id_in
         row.account_in = entry.account_in
         row.expires_at_ms = min(row.expires_at_ms, entry.expires_in_ms)
-        row.flags |= ROW_REINJECTED
-        if entry.flags & IN_FLIGHT_AMOUNT_TAKEN:
-            row.flags |= ROW_AMOUNT_TAKEN
+        row.flags |= ROW_REINJECTED | entry.flags & (IN_FLIGHT_AMOUNT_TAKEN | IN_FLIGHT_MARKED)
         self.release_entry(slot)
 
     # --- 3 condition ------------------------------------------------------------------------------
@@ -334,6 +333,8 @@ cdef class Switch(Admission):
         self.void_entry(row.slot)
         if row.status == STATUS_REJECTED:
             packet = self.canonical(row, &size)
+            if entry.account_out != ROW_NONE:
+                self.tally_reject(entry.account_out, packet, size)
             if packet != NULL:
                 self.send(entry.link_in, entry.request_id_in, packet, size, True)
         else:
@@ -372,6 +373,8 @@ cdef class Switch(Admission):
                 return
             entry = &self._in_flight.entries[slot]
             self._counts[STATUS_TIMED_OUT] += 1
+            if entry.account_out != ROW_NONE:
+                self.tallies[entry.account_out].timed_out += 1
             self.void_entry(slot)
             self.send_reject(entry.link_in, entry.request_id_in, STATUS_TIMED_OUT, 0, 0)
 
@@ -384,6 +387,10 @@ cdef class Switch(Admission):
             )
         if entry.flags & IN_FLIGHT_AMOUNT_TAKEN:
             policy_gives_back(&self.ways[entry.account_in].policy, entry.amount_in, self.now_ms)
+        if entry.flags & IN_FLIGHT_AMOUNT_OUT_TAKEN:
+            policy_gives_back_out(
+                &self.ways[entry.account_out].policy, entry.amount_out, self.now_ms
+            )
         self.release_entry(slot)
 
     cdef void release_entry(self, uint32_t slot) noexcept nogil:
@@ -432,6 +439,7 @@ cdef class Switch(Admission):
             self.ledger.void(row.account_in, row.account_out, row.amount, row.amount_out, share)
             return STATUS_CONNECTOR_BUSY
         way_out.in_flight_out += 1
+        way_out.sent += 1
         self.insert(row, slot, link.index, share)
         self._counts[STATUS_FORWARDED] += 1
         self.forward(row, slot)
@@ -446,6 +454,9 @@ cdef class Switch(Admission):
 
     cdef uint8_t apply_punt(self, Row* row) noexcept nogil:
         cdef uint32_t slot
+        if not self.link_states[CONTROL_LINK].up:
+            # Marked, and nobody there to decide: a rule must not fail open.
+            return STATUS_LINK_DOWN
         if self._sender_is_full(row) or (
             row.account_in != ROW_NONE
             and self.ways[row.account_in].punts >= PUNTS_PER_ACCOUNT_MAX
@@ -482,10 +493,7 @@ cdef class Switch(Admission):
         entry.link_in = row.link_in
         entry.link_out = link_out
         entry.request_id_in = row.request_id
-        if row.flags & ROW_PUNT:
-            entry.flags |= IN_FLIGHT_PUNT
-        if row.flags & ROW_AMOUNT_TAKEN:
-            entry.flags |= IN_FLIGHT_AMOUNT_TAKEN
+        entry.flags = row.flags & IN_FLIGHT_OF_ROW
         if row.account_in != ROW_NONE:
             self.ways[row.account_in].in_flight_in += 1
         self.link_states[link_out].in_flight += 1
@@ -513,6 +521,10 @@ cdef class Switch(Admission):
             return
         if row.flags & ROW_AMOUNT_TAKEN:
             policy_gives_back(&self.ways[row.account_in].policy, row.amount, self.now_ms)
+        if row.flags & ROW_AMOUNT_OUT_TAKEN:
+            policy_gives_back_out(
+                &self.ways[row.account_out].policy, row.amount_out, self.now_ms
+            )
         self.send_reject(row.link_in, row.request_id, row.status, row.amount, row.amount_out)
 
     # --- events and looking at it -----------------------------------------------------------------

@@ -1,6 +1,6 @@
 # What control writes and the pipeline reads: accounts, links, routes, rates.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from fastilp._core.forwarding cimport ForwardingTable
@@ -16,6 +16,19 @@ cdef enum:
     CONTROL_LINK = 0                # index of the link that punts go to
 
 
+cdef enum WayFlag:
+    WAY_CLOSED = 1                  # nothing new from or to it
+    WAY_RESTRICTED = 2              # has limits that most accounts do not have
+    WAY_PUNTED = 4                  # what it sends is for control to decide
+
+
+cdef struct Tally:
+    # What went wrong with an account as next hop, since the start.
+    uint64_t link_failures          # T01 of our own transports: nobody there, connection lost
+    uint64_t refused_balance        # T04 of the peer: by its books we owe it too much
+    uint64_t timed_out
+
+
 cdef struct Way:
     # What the pipeline knows of an account beside its money; same index as in the ledger. One cache
     # line.
@@ -28,7 +41,8 @@ cdef struct Way:
     uint32_t in_flight_out_max
     uint16_t punts
     uint8_t opened                  # an account of this switch
-    uint8_t closed
+    uint8_t special                 # WayFlags; 0 for nearly all
+    uint32_t sent                   # Prepares since the start, modulo 2**32
     Policy policy
 
 
@@ -41,7 +55,11 @@ cdef class Tables:
     cdef readonly Link control
     cdef RateTable _rates
     cdef ForwardingTable _forwarding
+    cdef ForwardingTable _marked    # prefixes of destinations that control decides about
+    cdef size_t _marked_count
     cdef Way* ways
+    cdef Tally* tallies             # by account index
+    cdef dict _suspended            # Account -> Link, its egress but for the suspension
     cdef uint32_t _way_capacity
     cdef LinkState** link_states    # by link index; each lies in its Link
     cdef uint32_t _link_capacity
@@ -63,6 +81,9 @@ cdef class Tables:
     cdef int _receive_one(self, triple) except -1
     # The account of this switch with an index, or None.
     cdef Account _handle(self, uint32_t index)
+    cdef int _apply_restrictions(self, Way* way, dict before, dict settings) except -1
+    # The link that it is, or would be without a suspension.
+    cdef Link _egress(self, Account account)
     cdef int _room_for_way(self, uint32_t index) except -1
     cdef int _check(self, Account account) except -1
     cdef int _apply_settings(self, Account account, dict changes) except -1

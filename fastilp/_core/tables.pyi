@@ -1,7 +1,7 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 from typing_extensions import disjoint_base
 
@@ -30,18 +30,32 @@ class Tables:
         asset_code: str,
         asset_scale: int,
         account_id: bytes | None = None,
-        **settings: int | None,
+        **settings: int | Sequence[str] | None,
     ) -> Account:
         """`account_id`: 16 bytes, default derived from the name. Settings (units of the asset's
         smallest, ms): min_balance=None, max_balance=None, max_packet_amount=2**64-1,
         packets_per_minute_limit=None, amount_per_minute_limit=None, round_trip_time=500,
         settle_threshold=None, settle_to=None, max_in_flight_amount=None, in_flight_in_max=16384,
-        in_flight_out_max=16384. Raises UsageError for a name, id or asset that does not fit."""
-    def set_account(self, account: Account, **settings: int | None) -> None:
+        in_flight_out_max=16384, max_packet_amount_out=None, amount_per_minute_limit_out=None,
+        allowed_destinations=None (a list of prefixes). Raises UsageError for a name, id or asset
+        that does not fit."""
+    def set_account(self, account: Account, **settings: int | Sequence[str] | None) -> None:
         """Change settings of a live account; buckets keep their level."""
     def close_account(self, account: Account) -> None:
         """No new Prepares from or to it; what is in flight goes on."""
-    def settings(self, account: Account) -> dict[str, int | None]: ...
+    def settings(self, account: Account) -> dict[str, Any]: ...
+    def set_punt(self, account: Account, punted: bool) -> None:
+        """What the account sends goes to `control`, which answers it or hands in a Prepare of the
+        same amount in its place. Without control it is answered T01."""
+    def set_punt_prefix(self, prefix: str, punted: bool) -> None:
+        """The same for what goes to destinations of a prefix. UsageError: not a prefix; KeyError:
+        it was not marked."""
+    def suspend(self, account: Account, suspended: bool) -> None:
+        """Answer Prepares to the account link_down (T01) whatever its links say; its egress is
+        remembered."""
+    def tally(self, account: Account) -> tuple[int, int, int, int]:
+        """Of the account as next hop, since the start: Prepares sent (modulo 2**32), T01 of our own
+        transports, T04 of other nodes, timed out."""
     def account(self, name: str) -> Account:
         """KeyError if there is none."""
     def accounts(self) -> list[Account]: ...

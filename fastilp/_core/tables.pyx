@@ -18,12 +18,15 @@ from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport PACKET_SIZE_MAX, PREFIX_SEGMENTS_MAX, TURN_SIZE_MAX
 from fastilp._core.link cimport LINK_MESSAGE, Link, LinkState
 from fastilp._core.packet cimport address_prefix_valid
-from fastilp._core.policy cimport policy_free, policy_limit_amounts, policy_limit_packets
+from fastilp._core.policy cimport (
+    policy_free, policy_is_restricted, policy_limit_amounts, policy_limit_amounts_out,
+    policy_limit_destinations, policy_limit_packet_amount_out, policy_limit_packets,
+)
 from fastilp._core.rates cimport RateTable
 from fastilp._core.row cimport batch_append, batch_free
 
 from fastilp._core.ledger import account_id_of
-from fastilp._core.packet import is_valid_address
+from fastilp._core.packet import is_valid_address, is_valid_prefix
 from fastilp.errors import UsageError
 
 cdef extern from "Python.h":
@@ -60,6 +63,10 @@ _SETTINGS = {
     "max_in_flight_amount": (None, 0, _UINT64_MAX),
     "in_flight_in_max": (IN_FLIGHT_MAX, 0, 1 << 20),
     "in_flight_out_max": (IN_FLIGHT_MAX, 0, 1 << 20),
+    "max_packet_amount_out": (None, 0, _UINT64_MAX),
+    "amount_per_minute_limit_out": (None, 0, _UINT64_MAX),
+    # Sequences of prefixes; how many there may be of them.
+    "allowed_destinations": (None, 0, 256),
 }
 _DEFAULTS = {key: default for key, (default, _, _) in _SETTINGS.items()}
 
@@ -73,12 +80,28 @@ def _checked(name, settings):
         default, smallest, largest = _SETTINGS[key]
         if value is None and default is None:
             continue
+        if key == "allowed_destinations":
+            _check_destinations(name, value, largest)
+            continue
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or not smallest <= value <= largest:
             raise UsageError(
                 f"account {name}: {key} must be from {smallest} to {largest}, not {value!r}"
             )
     return settings
+
+
+def _check_destinations(name, prefixes, count_max):
+    if isinstance(prefixes, str) or len(prefixes) > count_max:
+        raise UsageError(
+            f"account {name}: allowed_destinations must be a list of at most {count_max} prefixes"
+        )
+    for prefix in prefixes:
+        if not isinstance(prefix, str) or not is_valid_prefix(prefix):
+            raise UsageError(
+                f"account {name}: {prefix!r} is not a valid prefix of ILP addresses, such as "
+                "g.hub.bob"
+            )
 
 
 cdef enum:
@@ -116,6 +139,8 @@ cdef class Tables:
         self._settings = {}
         self._rates = RateTable()
         self._forwarding = ForwardingTable()
+        self._marked = ForwardingTable()
+        self._suspended = {}
         self.ledger = ledger
         self.address = address
         self.control = self._open(None, "message", "control", True)
@@ -130,6 +155,7 @@ cdef class Tables:
         for i in range(self._way_capacity):
             policy_free(&self.ways[i].policy)
         pages_free(self.ways, self._way_capacity * sizeof(Way))
+        pages_free(self.tallies, self._way_capacity * sizeof(Tally))
         free(self.link_states)
         free(self.dirty_indexes)
         free(self.relay_indexes)
@@ -209,7 +235,7 @@ cdef class Tables:
     def close_account(self, Account account):
         """No new Prepares from or to it; what is in flight goes on."""
         self._check(account)
-        self.ways[account.index].closed = 1
+        self.ways[account.index].special |= WAY_CLOSED
 
     def settings(self, Account account):
         """All settings of an account, defaults included."""
@@ -255,6 +281,7 @@ cdef class Tables:
             policy_limit_packets(&way.policy, settings["packets_per_minute_limit"], self.now_ms)
         if settings["amount_per_minute_limit"] != before.get("amount_per_minute_limit"):
             policy_limit_amounts(&way.policy, settings["amount_per_minute_limit"], self.now_ms)
+        self._apply_restrictions(way, before, settings)
         self.ledger.set_limits(account, settings)
         changed = {key: value for key, value in settings.items() if value != _DEFAULTS[key]}
         if changed:
@@ -262,6 +289,62 @@ cdef class Tables:
         else:
             self._settings.pop(account, None)
         return 0
+
+    cdef int _apply_restrictions(self, Way* way, dict before, dict settings) except -1:
+        limit = settings["amount_per_minute_limit_out"]
+        if limit != before.get("amount_per_minute_limit_out"):
+            policy_limit_amounts_out(&way.policy, limit, self.now_ms)
+        limit = settings["max_packet_amount_out"]
+        if limit != before.get("max_packet_amount_out"):
+            policy_limit_packet_amount_out(&way.policy, limit)
+        prefixes = settings["allowed_destinations"]
+        if prefixes != before.get("allowed_destinations"):
+            policy_limit_destinations(
+                &way.policy, None if prefixes is None else [each.encode() for each in prefixes]
+            )
+        way.special &= ~WAY_RESTRICTED
+        if policy_is_restricted(&way.policy):
+            way.special |= WAY_RESTRICTED
+        return 0
+
+    # --- what control decides about ---------------------------------------------------------------
+
+    def set_punt(self, Account account not None, bint punted):
+        """Hand up what an account sends, or no longer; see tables.pyi."""
+        self._check(account)
+        if punted:
+            self.ways[account.index].special |= WAY_PUNTED
+        else:
+            self.ways[account.index].special &= ~WAY_PUNTED
+
+    def set_punt_prefix(self, str prefix, bint punted):
+        """Hand up what goes to a destination, or no longer; see tables.pyi."""
+        if not is_valid_prefix(prefix) or prefix.count(".") >= PREFIX_SEGMENTS_MAX:
+            raise UsageError(f"{prefix!r} is not a valid prefix, such as g.hub.bob")
+        if punted:
+            self._marked.set(prefix.encode(), 0)
+        else:
+            self._marked.remove(prefix.encode())
+        self._marked_count = len(self._marked)
+
+    def suspend(self, Account account not None, bint suspended):
+        """Send an account nothing for a while, or again; see tables.pyi."""
+        self._check(account)
+        cdef LinkState* egress = self.ways[account.index].egress
+        if suspended and account not in self._suspended:
+            self._suspended[account] = None if egress == NULL else self._links[egress.index]
+            self.ways[account.index].egress = NULL
+        elif not suspended and account in self._suspended:
+            self.set_egress(account, self._suspended.pop(account))
+
+    def tally(self, Account account not None):
+        """What an account was sent and what went wrong with it; see tables.pyi."""
+        self._check(account)
+        cdef Tally* tally = &self.tallies[account.index]
+        return (
+            self.ways[account.index].sent, tally.link_failures, tally.refused_balance,
+            tally.timed_out,
+        )
 
     cdef int _room_for_way(self, uint32_t index) except -1:
         cdef uint32_t capacity = max(self._way_capacity, <uint32_t>64)
@@ -275,6 +358,12 @@ cdef class Tables:
             if grown == NULL:
                 raise MemoryError()
             self.ways = <Way*>grown
+            grown = pages_grow(
+                self.tallies, self._way_capacity * sizeof(Tally), capacity * sizeof(Tally)
+            )
+            if grown == NULL:
+                raise MemoryError()
+            self.tallies = <Tally*>grown
             self._way_capacity = capacity
         return 0
 
@@ -309,17 +398,28 @@ cdef class Tables:
         self, Account account not None, *, str kind="message", str name="", bint local=False
     ):
         """Open a channel of an account; the first one becomes its egress. Raises UsageError."""
+        cdef Link egress
         self._check(account)
         link = self._open(account, kind, name or f"{account.name}/{kind}", local)
-        if self.ways[account.index].egress == NULL or self.ways[account.index].egress.closed:
+        egress = self._egress(account)
+        if egress is None or egress.state.closed:
             self.set_egress(account, link)
         return link
+
+    cdef Link _egress(self, Account account):
+        cdef LinkState* egress = self.ways[account.index].egress
+        if egress == NULL:
+            return self._suspended.get(account)
+        return self._links[egress.index]
 
     def set_egress(self, Account account not None, Link link):
         """Where Prepares for this account go; None = nowhere (link_down). Raises UsageError."""
         self._check(account)
         if link is not None and (link.account is not account or link._batch != &self.batch):
             raise UsageError(f"link {link.name} does not belong to account {account.name}")
+        if account in self._suspended:
+            self._suspended[account] = link
+            return
         self.ways[account.index].egress = NULL if link is None else &link.state
 
     def accept(self, str codec="btp"):

@@ -14,15 +14,15 @@ import pytest
 from fastilp._core.status import table
 from tests.reference.hub import OWN, PREIMAGE, Hub
 from tests.reference.lockstep import Kit
-from tests.reference.outcomes import OUTCOMES
+from tests.reference.outcomes import FAULTS, OUTCOMES
 from tests.reference.packets import Fulfill, Prepare, Reject, encode
 
 AMOUNT = 1_000
-FAULTS = list(OUTCOMES)[1:22]
 U64_MAX = 2**64 - 1
 DATA = {
     "amount_too_large": struct.pack(">QQ", AMOUNT, AMOUNT - 1),
     "amount_overflow": struct.pack(">QQ", AMOUNT, U64_MAX // 10**18),
+    "amount_out_too_large": struct.pack(">QQ", AMOUNT, AMOUNT - 1),
 }
 
 
@@ -33,6 +33,9 @@ def destination(faults: Set[str]) -> str:
         "unreachable": "g.nowhere.at.all",
         "reflected": "g.hub.alice.x",
     }
+    if "destination_not_allowed" in faults:
+        # Nobody needs to be allowed to talk to us.
+        del choices["peer_address"]
     return next((to for fault, to in choices.items() if fault in faults), "g.hub.bob.x")
 
 
@@ -59,6 +62,7 @@ def settings_of_alice(faults: Set[str]) -> dict[str, Any]:
         "amount_rate_limited": ("amount_per_minute_limit", AMOUNT - 1),
         "connector_busy": ("in_flight_in_max", 0),
         "exceeds_floor": ("min_balance", -AMOUNT + 1),
+        "destination_not_allowed": ("allowed_destinations", ["g.hub.nobody"]),
     }
     return dict(setting for fault, setting in every.items() if fault in faults)
 
@@ -68,6 +72,8 @@ def settings_of_bob(faults: Set[str]) -> dict[str, Any]:
         "peer_busy": ("in_flight_out_max", 0),
         "exceeds_ceiling": ("max_balance", AMOUNT - 1),
         "exceeds_in_flight": ("max_in_flight_amount", AMOUNT - 1),
+        "amount_out_too_large": ("max_packet_amount_out", AMOUNT - 1),
+        "amount_out_rate_limited": ("amount_per_minute_limit_out", AMOUNT - 1),
     }
     return dict(setting for fault, setting in every.items() if fault in faults)
 
@@ -103,8 +109,8 @@ def check_refused(hub: Hub, fault: str) -> None:
     hub.check_sums()
 
 
-def test_there_are_21_faults() -> None:
-    assert len(FAULTS) == 21
+def test_there_are_24_faults() -> None:
+    assert len(FAULTS) == 24
     assert (FAULTS[0], FAULTS[-1]) == ("invalid_packet", "exceeds_in_flight")
 
 

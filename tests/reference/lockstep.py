@@ -106,10 +106,21 @@ class Lockstep:
             self.model.open_link(model, name=name, **keywords),
         )
 
-    def set_account(self, name: str, **settings: int | None) -> None:
+    def set_account(self, name: str, **settings: Any) -> None:
         core, model = self.accounts[name]
         self.core.set_account(core, **settings)
         self.model.set_account(model, **settings)
+
+    def set_punt(self, name: str, punted: bool) -> None:
+        core, model = self.accounts[name]
+        self.core.set_punt(core, punted)
+        self.model.set_punt(model, punted)
+
+    def set_punt_prefix(self, prefix: str, punted: bool) -> None:
+        """Where it is so already nothing is told."""
+        if (prefix in self.model.marked) != punted:
+            self.core.set_punt_prefix(prefix, punted)
+            self.model.set_punt_prefix(prefix, punted)
 
     def close_account(self, name: str) -> None:
         core, model = self.accounts[name]

@@ -7,6 +7,7 @@ file holds the tables and what Python asks of a switch; what happens to packets 
 import hashlib
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 from fastilp.errors import UsageError
 from tests.reference.books import ModelLedger
@@ -42,6 +43,7 @@ class ModelSwitch(Pipeline):
         self.dropped = 0
         self.table: dict[str, ModelAccount] = {}
         self.prefixes: dict[str, ModelAccount] = {}
+        self.marked: set[str] = set()
         self.rates: dict[str, Fraction] = {}
         self.spread = Fraction(0)
         self.entries: dict[int, Entry] = {}
@@ -73,7 +75,7 @@ class ModelSwitch(Pipeline):
         asset_code: str,
         asset_scale: int,
         account_id: bytes | None = None,
-        **settings: int | None,
+        **settings: Any,
     ) -> ModelAccount:
         if not name or name in self.table:
             raise UsageError("name")
@@ -89,7 +91,7 @@ class ModelSwitch(Pipeline):
         self.table[name] = account
         return account
 
-    def set_account(self, account: ModelAccount, **settings: int | None) -> None:
+    def set_account(self, account: ModelAccount, **settings: Any) -> None:
         check_settings(settings)
         watched = account.settings["max_in_flight_amount"] is not None
         account.settings.update(settings)
@@ -98,13 +100,23 @@ class ModelSwitch(Pipeline):
         for bucket, name in (
             (account.packets, "packets_per_minute_limit"),
             (account.amounts, "amount_per_minute_limit"),
+            (account.amounts_out, "amount_per_minute_limit_out"),
         ):
             bucket.set_limit(account.settings[name], self.now_ms)
 
     def close_account(self, account: ModelAccount) -> None:
         account.closing = True
 
-    def settings(self, account: ModelAccount) -> dict[str, int | None]:
+    def set_punt(self, account: ModelAccount, punted: bool) -> None:
+        account.punted = punted
+
+    def set_punt_prefix(self, prefix: str, punted: bool) -> None:
+        if punted:
+            self.marked.add(prefix)
+        else:
+            self.marked.remove(prefix)
+
+    def settings(self, account: ModelAccount) -> dict[str, Any]:
         return dict(account.settings)
 
     def account(self, name: str) -> ModelAccount:
@@ -192,6 +204,6 @@ class ModelSwitch(Pipeline):
         return -1
 
 
-def check_settings(settings: dict[str, int | None]) -> None:
+def check_settings(settings: dict[str, Any]) -> None:
     if unknown := set(settings) - set(DEFAULTS):
         raise UsageError(f"unknown settings {unknown}")

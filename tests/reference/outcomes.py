@@ -3,7 +3,7 @@
 Imports nothing. `tests/core/test_precedence.py` compares this table with the compiled one.
 """
 
-# Name -> (code and message of the Reject that we build). The order is the precedence.
+# Name -> (code and message of the Reject that we build), by number.
 OUTCOMES: dict[str, tuple[str, str]] = {
     "ok": ("", ""),
     "invalid_packet": ("F01", "not a valid ILPv4 Prepare"),
@@ -37,4 +37,27 @@ OUTCOMES: dict[str, tuple[str, str]] = {
     "punted": ("", ""),
     "undeliverable": ("", ""),
     "fulfilled_before_commit": ("", ""),
+    # Later than the others, so their place is not in the order: see FAULTS.
+    "destination_not_allowed": ("F02", "destination is not allowed for this account"),
+    "amount_out_too_large": ("F08", "amount exceeds what the next hop takes in a packet"),
+    "amount_out_rate_limited": ("T04", "too much value per minute to the next hop"),
 }
+
+_AFTER = {
+    "amount_rate_limited": "destination_not_allowed",
+    "amount_overflow": "amount_out_too_large",
+    "insufficient_timeout": "amount_out_rate_limited",
+}
+
+
+def _faults() -> list[str]:
+    faults = []
+    for name in list(OUTCOMES)[1:22]:
+        faults.append(name)
+        if name in _AFTER:
+            faults.append(_AFTER[name])
+    return faults
+
+
+# What a Prepare is refused for, in order of precedence.
+FAULTS = _faults()

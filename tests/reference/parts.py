@@ -19,7 +19,7 @@ MINUTE_MS = 60_000
 # A message waits with its id and its size in front.
 MESSAGE_HEAD_SIZE = 8
 
-DEFAULTS: dict[str, int | None] = {
+DEFAULTS: dict[str, Any] = {
     "min_balance": None,
     "max_balance": None,
     "max_packet_amount": 2**64 - 1,
@@ -31,6 +31,9 @@ DEFAULTS: dict[str, int | None] = {
     "max_in_flight_amount": None,
     "in_flight_in_max": 16_384,
     "in_flight_out_max": 16_384,
+    "max_packet_amount_out": None,
+    "amount_per_minute_limit_out": None,
+    "allowed_destinations": None,
 }
 
 
@@ -81,11 +84,13 @@ class ModelAccount:
     name: str
     asset_code: str
     asset_scale: int
-    settings: dict[str, int | None] = field(default_factory=lambda: dict(DEFAULTS))
+    settings: dict[str, Any] = field(default_factory=lambda: dict(DEFAULTS))
     closing: bool = False
     egress: "ModelLink | None" = None
     packets: Bucket = field(default_factory=Bucket)
     amounts: Bucket = field(default_factory=Bucket)
+    amounts_out: Bucket = field(default_factory=Bucket)
+    punted: bool = False
     in_flight_in: int = 0
     in_flight_out: int = 0
     punts: int = 0
@@ -165,7 +170,10 @@ class Row:
     upstream: ModelLink | None = None
     upstream_id: int = 0
     tokens: int = 0
+    tokens_out: int = 0
     punt: bool = False
+    # A punt because its account or prefix is marked; whoever answers may send it on.
+    marked: bool = False
     reinjected: bool = False
     next_hop: ModelAccount | None = None
     amount_out: int = 0
@@ -191,6 +199,8 @@ class Entry:
     expires_out_ms: int
     punt: bool
     order: int
+    tokens_out: int
+    marked: bool
 
 
 @dataclass(eq=False)

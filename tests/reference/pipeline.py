@@ -53,6 +53,7 @@ class Pipeline:
         now_ms: int
         inbox: list[Row]
         prefixes: dict[str, ModelAccount]
+        marked: set[str]
         rates: dict[str, Fraction]
         spread: Fraction
         entries: dict[int, Entry]
@@ -193,6 +194,7 @@ class Pipeline:
         row.outcome = "" if prepare.amount == entry.amount_in else "invalid_packet"
         # The place is free from now on; its tokens stay with the Prepare that takes it.
         row.tokens, entry.tokens = entry.tokens, 0
+        row.marked = entry.marked
         self.finish(entry, post=False)
 
     # --- 3 condition ----------------------------------------------------------------------------
@@ -212,7 +214,7 @@ class Pipeline:
                 continue
             if row.reinjected:
                 refuses = self.draining or not self.accepting
-                row.outcome = "store_unavailable" if refuses else ""
+                row.outcome = "store_unavailable" if refuses else self.check_destination(row)
             else:
                 row.outcome = self.admit_one(row, row.prepare, row.sender)
 
@@ -235,7 +237,24 @@ class Pipeline:
             row.tokens = prepare.amount if sender.amounts.limit is not None else 0
         special = self.is_own(prepare) or prepare.destination.startswith(b"peer.")
         row.punt = special and row.egress is None and self.control.up
-        return ""
+        if row.punt:
+            return ""
+        outcome = self.check_destination(row)
+        row.punt = row.marked = not outcome and row.egress is None and (
+            (sender is not None and sender.punted)
+            or any(begins(prepare.destination, prefix) for prefix in self.marked)
+        )
+        return outcome
+
+    def check_destination(self, row: Row) -> str:
+        allowed = row.sender.settings["allowed_destinations"] if row.sender is not None else None
+        assert row.prepare is not None
+        if allowed is None or self.is_own(row.prepare):
+            return ""
+        destination = row.prepare.destination
+        if begins(destination, "peer") or any(begins(destination, prefix) for prefix in allowed):
+            return ""
+        return "destination_not_allowed"
 
     def is_own(self, prepare: Prepare) -> bool:
         return prepare.destination == self.address.encode()
@@ -258,7 +277,7 @@ class Pipeline:
         row.next_hop = self.longest_prefix(prepare.destination)
         if self.is_own(prepare) or row.next_hop is None or row.next_hop.closing:
             return "unreachable"
-        if row.next_hop is row.sender and not row.reinjected:
+        if row.next_hop is row.sender and (row.marked or not row.reinjected):
             return "reflected"
         return ""
 
@@ -287,14 +306,29 @@ class Pipeline:
     def convert_one(self, row: Row, prepare: Prepare) -> str:
         assert row.next_hop is not None
         row.expires_out_ms = self.expires_out(row, prepare.expires_at_ms)
-        if prepare.amount and (outcome := self.convert_amount(row, prepare)):
+        outcome = self.convert_amount(row, prepare) if prepare.amount else ""
+        outcome = outcome or self.check_amount_out(row, row.next_hop)
+        if outcome:
             return outcome
         if prepare.amount and not self.ledger.immediate:
             latest_ms = prepare.expires_at_ms - COMMIT_MARGIN_MS
             row.expires_out_ms = min(row.expires_out_ms, latest_ms)
         if row.expires_out_ms - self.now_ms < self.window_min_ms:
             return "insufficient_timeout"
+        if not row.next_hop.amounts_out.take(row.amount_out, self.now_ms):
+            return "amount_out_rate_limited"
+        limited = row.next_hop.amounts_out.limit is not None
+        row.tokens_out = row.amount_out if limited else 0
         return ""
+
+    def check_amount_out(self, row: Row, next_hop: ModelAccount) -> str:
+        maximum = next_hop.settings["max_packet_amount_out"]
+        if maximum is None or row.amount_out <= maximum:
+            return ""
+        rate = self.rate(row.sender, next_hop)
+        assert rate is not None
+        row.maximum = min(U64_MAX, maximum * rate.denominator // rate.numerator)
+        return "amount_out_too_large"
 
     def convert_amount(self, row: Row, prepare: Prepare) -> str:
         assert row.next_hop is not None
@@ -369,6 +403,8 @@ class Pipeline:
                 self.ledger.finish_debit(entry.sender.id, entry.amount_in, entry.prepaid, post=post)
         if entry.next_hop is not None:
             entry.next_hop.in_flight_out -= 1
+            if not post:
+                entry.next_hop.amounts_out.give_back(entry.tokens_out, self.now_ms)
             if entry.amount_out:
                 self.ledger.finish_credit(entry.next_hop.id, entry.amount_out, post=post)
 
@@ -399,6 +435,8 @@ class Pipeline:
             self.count(row.outcome)
             if row.sender is not None:
                 row.sender.amounts.give_back(row.tokens, self.now_ms)
+            if row.next_hop is not None:
+                row.next_hop.amounts_out.give_back(row.tokens_out, self.now_ms)
             self.refuse(row.upstream, row.upstream_id, row.outcome, row)
         else:
             self.forward(row)
@@ -406,6 +444,8 @@ class Pipeline:
     def check_room(self, row: Row) -> str:
         sender, next_hop = row.sender, row.next_hop
         if next_hop is not None and (next_hop.egress is None or not next_hop.egress.up):
+            return "link_down"
+        if row.punt and not self.control.up:
             return "link_down"
         if len(self.entries) >= self.in_flight_max:
             return "connector_busy"
@@ -465,7 +505,8 @@ class Pipeline:
         entry = Entry(
             self.last_id, link, row.upstream, row.upstream_id, row.sender, row.next_hop,
             prepare.amount, row.amount_out, prepaid, row.tokens, prepare.condition,
-            prepare.expires_at_ms, row.expires_out_ms, row.punt, self.last_id,
+            prepare.expires_at_ms, row.expires_out_ms, row.punt, self.last_id, row.tokens_out,
+            row.marked,
         )  # fmt: skip
         self.entries[entry.request_id] = entry
         if row.punt:
@@ -515,3 +556,10 @@ class Pipeline:
     if TYPE_CHECKING:
 
         def accounts(self) -> list[ModelAccount]: ...
+
+
+def begins(destination: bytes, prefix: str) -> bool:
+    """Whether a prefix matches whole segments."""
+    return not prefix or destination == prefix.encode() or (
+        destination.startswith(prefix.encode() + b".")
+    )

@@ -6,7 +6,9 @@ only on the number and on what is in flight, so plans replay and shrink. Imports
 
 import hashlib
 import random
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 from tests.reference.lockstep import Kit, Lockstep, Waiting
 from tests.reference.packets import Fulfill, Prepare, Reject, content_of, encode, octets, timestamp
@@ -48,6 +50,9 @@ SPREADS = ("0", "0.01", "0.5", "0.999", "1/3")
 LIMITS = (None, 0, 1, 2, 10, 1_000, 10**6, 2**53 + 1, 2**64 - 1)
 BALANCES = (None, -(10**18), -(10**6), -1_000, -1, 0, 1, 1_000, 10**6, 10**18, 2**70, -(2**70))
 COUNTS = (0, 1, 2, 3, 16_384)
+ALLOWED: tuple[Sequence[str] | None, ...] = (
+    None, [], ["g.hub", "private"], ["g.hub.bob", "g.o"], [""],
+)  # fmt: skip
 TIMES_MS = (0, 1, 200, 500, 1_000)
 
 # Weighted by repetition.
@@ -60,7 +65,7 @@ OPERATIONS = (
     *["set_account"] * 2,
     "egress_given", "twice", "unknown_answer", "wrong_link", "route", "rate", "spread",
     "close_account", "link_up", "egress", "reopen_link", "control_open", "control_sends",
-    "transact", "restart", "hold",
+    "transact", "restart", "hold", "mark",
 )  # fmt: skip
 
 
@@ -283,7 +288,7 @@ class World:
 
     def do_set_account(self, a: int, b: int, c: int, d: int) -> None:
         name = NAMES[a % len(NAMES)]
-        choices: tuple[dict[str, int | None], ...] = (
+        choices: tuple[dict[str, Any], ...] = (
             {"min_balance": BALANCES[c % len(BALANCES)]},
             {"max_balance": BALANCES[c % len(BALANCES)]},
             {"max_packet_amount": LIMITS[1 + c % (len(LIMITS) - 1)]},
@@ -297,8 +302,16 @@ class World:
             {"max_in_flight_amount": LIMITS[c % len(LIMITS)]},
             {"in_flight_in_max": COUNTS[c % len(COUNTS)]},
             {"in_flight_out_max": COUNTS[c % len(COUNTS)]},
+            {"max_packet_amount_out": LIMITS[c % len(LIMITS)]},
+            {"amount_per_minute_limit_out": LIMITS[c % len(LIMITS)]},
+            {"allowed_destinations": ALLOWED[c % len(ALLOWED)]},
         )
         self.lockstep.set_account(name, **choices[b % len(choices)])
+
+    def do_mark(self, a: int, b: int, c: int, d: int) -> None:
+        self.lockstep.set_punt(NAMES[a % len(NAMES)], b % 3 == 0)
+        if c % 2:
+            self.lockstep.set_punt_prefix(PREFIXES[d % len(PREFIXES)], b % 3 == 1)
 
     def do_close_account(self, a: int, b: int, c: int, d: int) -> None:
         if b % 5 == 0:
