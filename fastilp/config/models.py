@@ -8,6 +8,7 @@ Interledger.rs.
 
 import re
 import unicodedata
+from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -319,19 +320,22 @@ class Settings(BaseSettings):
 def contradictions(settings: Settings) -> list[tuple[str, str]]:
     """What is wrong between settings that are each right: (dotted key, what would be right)."""
     problems = _listen_contradictions(settings.listen)
+    # Counted once: a node may have tens of thousands of accounts.
+    names = Counter(account.username for account in settings.accounts)
+    addresses = Counter(account.ilp_address for account in settings.accounts)
     for account in settings.accounts:
+        repeated = names[account.username] > 1, addresses[account.ilp_address] > 1
         problems += [
             (f"accounts.{account.username}.{key}", text)
-            for key, text in _account_contradictions(account, settings)
+            for key, text in _account_contradictions(account, settings, *repeated)
         ]
     parents = [a.username for a in settings.accounts if a.routing_relation is Relation.PARENT]
     if len(parents) > 1:
         text = f"only one account may be the Parent (RFC 34), here are {', '.join(parents)}"
         problems.append((f"accounts.{parents[1]}.routing_relation", text))
-    usernames = sorted({account.username for account in settings.accounts})
     for prefix, username in settings.routes.items():
-        if username not in usernames:
-            text = f"{username!r} is no account; there are: {', '.join(usernames) or 'none'}"
+        if username not in names:
+            text = f"{username!r} is no account; there are: {', '.join(sorted(names)) or 'none'}"
             problems.append((f"routes.{prefix}", text))
     return problems
 
@@ -347,9 +351,11 @@ def _listen_contradictions(listen: ListenConfig) -> list[tuple[str, str]]:
     return []
 
 
-def _account_contradictions(account: AccountConfig, settings: Settings) -> list[tuple[str, str]]:
+def _account_contradictions(
+    account: AccountConfig, settings: Settings, name_repeats: bool, address_repeats: bool
+) -> list[tuple[str, str]]:
     problems: list[tuple[str, str]] = []
-    if [a.username for a in settings.accounts].count(account.username) > 1:
+    if name_repeats:
         numbers = [
             str(number)
             for number, each in enumerate(settings.accounts, 1)
@@ -357,7 +363,7 @@ def _account_contradictions(account: AccountConfig, settings: Settings) -> list[
         ]
         text = f"is given to more than one account: to the entries {' and '.join(numbers)}"
         problems.append(("username", text))
-    elif [a.ilp_address for a in settings.accounts].count(account.ilp_address) > 1:
+    elif address_repeats:
         problems.append(("ilp_address", f"{account.ilp_address} is given to more than one account"))
     if account.ilp_address == settings.node.ilp_address:
         problems.append(("ilp_address", f"{account.ilp_address} is the node's own; give another"))

@@ -25,7 +25,7 @@ class InterledgerRs(Target):
 
     def missing(self) -> str | None:
         if _program("ilp-node") is None:
-            return "there is no ilp-node on the path (`cargo install ilp-node`)"
+            return "there is no ilp-node on the path: build Interledger.rs, and put it there"
         if _program("redis-server") is None:
             return "there is no redis-server on the path (`apt-get install redis-server`)"
         return None
