@@ -15,6 +15,9 @@ class BatchConnection(Connection):
         """So many bytes were written there. Whole frames become rows of the batch. False: stop
         reading; for good where `fault` is set, else until the switch has had its turn, because the
         buffer was full and other links want one too. Never raises on peer bytes."""
+    def read(self) -> bool:
+        """Read on after the switch's turn: frames that did not fit into it. Returns what
+        `buffer_updated` does."""
     def received(self) -> bytes:
         """What came and was not read: before `bind` the peer's hello, at most 4,096 bytes of
         it."""

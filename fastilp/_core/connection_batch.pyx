@@ -7,7 +7,7 @@ link, codec_batch, row and limits."""
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint16_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
@@ -15,9 +15,11 @@ from fastilp._core.codec_batch cimport (
     BATCH_MORE, BATCH_OK, BatchFrame, batch_fault_text, batch_read,
 )
 from fastilp._core.limits cimport BATCH_BUFFER_SIZE, BATCH_HELLO_SIZE_MAX
-from fastilp._core.link cimport LINK_BATCH, Connection, Link
+from fastilp._core.link cimport (
+    LINK_BATCH, Connection, Link, connection_marks, connection_may_bring,
+)
 from fastilp._core.packet cimport PACKET_PREPARE
-from fastilp._core.row cimport ROW_ANSWER, Row, batch_append
+from fastilp._core.row cimport Row, batch_append
 
 from fastilp.errors import UsageError
 
@@ -82,37 +84,56 @@ cdef class BatchConnection(Connection):
         """False: not before the next turn, or never again."""
         cdef bint is_full = self._size == self._capacity
         cdef BatchFrame frame
-        cdef Row* row
         cdef size_t at = 0
         cdef int fault = BATCH_OK
         if self._fault or not self._bound:
             return not self._fault and not is_full
         if self.link is None or self.link._batch == NULL:
             # Another connection carries the link by now.
-            self._size = 0
+            self._size = self._kept = 0
             return True
+        if self._turn == self.link._batch.turn:
+            at = self._kept
+        self._kept = at
         while at < self._size:
             fault = batch_read(self._bytes + at, self._size - at, &frame)
             if fault:
                 break
-            if frame.packet:
-                row = batch_append(
-                    self.link._batch, self.link.state.index, self.link.state.account,
-                    frame.request_id, self._bytes + at + frame.packet, frame.packet_size,
-                )
-                if row == NULL:
-                    # Out of memory: the peer's packets expire there, like ones that got lost.
-                    at = self._size
-                    break
+            if frame.packet and not self._take(&frame, self._bytes + at + frame.packet):
                 if self._bytes[at + frame.packet] != PACKET_PREPARE:
-                    row.flags = ROW_ANSWER
+                    is_full = True
+                    break
+                # It stays, and answers behind it go on.
+                if at > self._kept:
+                    memmove(self._bytes + self._kept, self._bytes + at, frame.size)
+                self._kept += frame.size
             at += frame.size
-        self._size -= at
-        if self._size and at:
-            memmove(self._bytes, self._bytes + at, self._size)
         if fault > BATCH_MORE:
             self._fault = fault
-        return not self._fault and not is_full
+            self._kept = 0
+        if at > self._kept:
+            memmove(self._bytes + self._kept, self._bytes + at, self._size - at)
+        self._size -= at - self._kept
+        return not self._fault and not is_full and not self._kept
+
+    cdef bint _take(self, const BatchFrame* frame, const uint8_t* packet) noexcept nogil:
+        """False: it does not fit into this turn."""
+        cdef bint answer = packet[0] != PACKET_PREPARE
+        cdef Row* row
+        if not connection_may_bring(self, frame.packet_size, answer):
+            return False
+        row = batch_append(
+            self.link._batch, self.link.state.index, self.link.state.account, frame.request_id,
+            packet, <uint16_t>frame.packet_size,
+        )
+        # Out of memory: the peer's packets expire there, like ones that got lost.
+        if row != NULL:
+            connection_marks(self, row, answer)
+        return True
+
+    def read(self):
+        """Read on after the switch's turn; see connection_batch.pyi."""
+        return self._read()
 
     def bind(self, Link link not None, Py_ssize_t hello_size=0):
         """Attach to a batch link and read what came behind the hello; see connection_batch.pyi."""

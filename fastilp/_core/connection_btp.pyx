@@ -26,9 +26,9 @@ from fastilp._core.codec_websocket cimport (
 from fastilp._core.limits cimport (
     BTP_BUFFER_SIZE, BTP_HELLO_BUFFER_SIZE, BTP_MESSAGE_SIZE_MAX, PACKET_SIZE_MAX,
 )
-from fastilp._core.link cimport LINK_BTP, Connection, Link, connection_may_bring
+from fastilp._core.link cimport LINK_BTP, Connection, Link, connection_marks, connection_may_bring
 from fastilp._core.packet cimport PACKET_FULFILL, PACKET_PREPARE, PACKET_REJECT
-from fastilp._core.row cimport ROW_ANSWER, Row, batch_append
+from fastilp._core.row cimport Row, batch_append
 
 from fastilp.errors import UsageError
 
@@ -200,8 +200,8 @@ cdef class BtpConnection(Connection):
             self.link._batch, self.link.state.index, self.link.state.account, fields.request_id,
             message + fields.packet, <uint16_t>fields.packet_size,
         )
-        if row != NULL and answer:
-            row.flags = ROW_ANSWER
+        if row != NULL:
+            connection_marks(self, row, answer)
         return row != NULL
 
     cdef void _keep(self, size_t frame_size) noexcept nogil:

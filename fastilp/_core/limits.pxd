@@ -53,8 +53,14 @@ cdef enum:
     COMMIT_STALL_MS = 1_000
 
     # --- Links ----------------------------------------------------------------------------------
-    # Bytes waiting on one link. Above it Prepares to that link get T02; answers still go out.
-    EGRESS_SIZE_MAX = 4 * 1024 * 1024
+    # Bytes waiting on one link. Above it Prepares to that link get T02 and Prepares from it T03;
+    # answers still go out. Shells stop reading at twice as much: the other half is room for answers
+    # to what is in flight, 128 bytes for each of 16,384. So two nodes that are full of each other's
+    # Prepares do not both stop reading.
+    EGRESS_SIZE_MAX = 2 * 1024 * 1024
+    # Whoever has more than an eighth of a shared room (in-flight table, next hop's in-flight and
+    # egress) leaves its last eighth to others: one flood does not close it to everybody.
+    FAIR_SHARE = 8
     # Events that wait for take_events; "settle" comes on top, once for each account.
     EVENTS_MAX = 4_096
     # Control packets (punts) of one account that wait for control at a time.

@@ -6,8 +6,9 @@ from libc.string cimport memcpy
 from fastilp._core.arena cimport Arena, ArenaPool, pool_room
 from fastilp._core.counter cimport counter_t
 from fastilp._core.books cimport Account
-from fastilp._core.limits cimport LINK_TURN_SIZE_MAX, ROW_COST, TURN_SIZE_MAX
-from fastilp._core.row cimport Batch
+from fastilp._core.limits cimport EGRESS_SIZE_MAX, LINK_TURN_SIZE_MAX, ROW_COST, TURN_SIZE_MAX
+from fastilp._core.row cimport ROW_ANSWER, Batch, Row
+from fastilp._core.status cimport STATUS_CONNECTOR_BUSY
 
 cdef enum LinkKind:
     LINK_MESSAGE = 0
@@ -88,6 +89,15 @@ cdef bint link_send_frame(
     LinkState* link, ArenaPool* pool, uint32_t request_id, const uint8_t* packet, size_t size,
     bint answer,
 ) noexcept nogil
+
+
+# What a row from a connection begins with. A Prepare needs room for its answer, where that will
+# wait.
+cdef inline void connection_marks(Connection connection, Row* row, bint answer) noexcept nogil:
+    if answer:
+        row.flags = ROW_ANSWER
+    elif connection.link.state.egress.size > EGRESS_SIZE_MAX:
+        row.status = STATUS_CONNECTOR_BUSY
 
 
 # Whether a packet of `size` bytes that waits on a connection fits into this turn, and then it

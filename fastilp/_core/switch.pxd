@@ -8,6 +8,7 @@ from fastilp._core.packet cimport ExpiryMemo
 from fastilp._core.timestamp cimport TimestampDay
 from fastilp._core.row cimport Row
 from fastilp._core.admission cimport Admission
+from fastilp._core.tables cimport Way
 
 
 cdef class Switch(Admission):
@@ -20,6 +21,7 @@ cdef class Switch(Admission):
 
     cdef int _note_acceptance(self) except -1
     cdef bint _sender_is_full(self, Row* row) noexcept nogil
+    cdef Way* _sender(self, Row* row) noexcept nogil
     cdef int _note(self, tuple event) except -1
     cdef bint _has_taken(self) noexcept nogil
     cdef void stage_taken(self) noexcept nogil

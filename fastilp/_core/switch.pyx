@@ -18,7 +18,7 @@ from fastilp._core.inflight cimport (
 )
 from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport (
-    EGRESS_SIZE_MAX, EVENTS_MAX, FULFILL_RELEASE_MARGIN_MS, HOLD_MAX_MS, PUNTS_PER_ACCOUNT_MAX,
+    EVENTS_MAX, FULFILL_RELEASE_MARGIN_MS, HOLD_MAX_MS, PUNTS_PER_ACCOUNT_MAX,
 )
 from fastilp._core.link cimport LinkState
 from fastilp._core.packet cimport (
@@ -36,7 +36,9 @@ from fastilp._core.status cimport (
     STATUS_PUNTED, STATUS_REJECTED, STATUS_TIMED_OUT, STATUS_UNDELIVERABLE, STATUS_UNMATCHED,
     STATUS_WRONG_FULFILLMENT,
 )
-from fastilp._core.tables cimport CONTROL_LINK, Way, prefetch, prefetch_account, prefetch_link
+from fastilp._core.tables cimport (
+    CONTROL_LINK, Way, prefetch, prefetch_account, prefetch_link, way_is_full, way_leaves_rest,
+)
 
 from fastilp.errors import UsageError
 
@@ -427,7 +429,7 @@ cdef class Switch(Admission):
             return STATUS_LINK_DOWN
         if self._sender_is_full(row):
             return STATUS_CONNECTOR_BUSY
-        if way_out.in_flight_out >= way_out.in_flight_out_max or link.egress.size > EGRESS_SIZE_MAX:
+        if way_is_full(way_out, self._sender(row)):
             return STATUS_PEER_BUSY
         status = <uint8_t>self.ledger.reserve(
             row.account_in, row.account_out, row.amount, row.amount_out, &share
@@ -446,11 +448,14 @@ cdef class Switch(Admission):
         return STATUS_OK
 
     cdef bint _sender_is_full(self, Row* row) noexcept nogil:
-        if self._in_flight.count >= self._in_flight.capacity:
-            return True
-        return row.account_in != ROW_NONE and (
-            self.ways[row.account_in].in_flight_in >= self.ways[row.account_in].in_flight_in_max
+        cdef Way* way = self._sender(row)
+        return self._in_flight.count >= self._in_flight.capacity or way != NULL and (
+            way.in_flight_in >= way.in_flight_in_max
+            or way_leaves_rest(way, self._in_flight.count, self._in_flight.capacity)
         )
+
+    cdef Way* _sender(self, Row* row) noexcept nogil:
+        return NULL if row.account_in == ROW_NONE else &self.ways[row.account_in]
 
     cdef uint8_t apply_punt(self, Row* row) noexcept nogil:
         cdef uint32_t slot

@@ -6,6 +6,7 @@ from libc.string cimport memcmp
 from fastilp._core.forwarding cimport ForwardingTable
 from fastilp._core.books cimport Account
 from fastilp._core.ledger cimport Ledger
+from fastilp._core.limits cimport EGRESS_SIZE_MAX, FAIR_SHARE
 from fastilp._core.link cimport Link, LinkState
 from fastilp._core.policy cimport Policy
 from fastilp._core.rates cimport RateTable
@@ -110,3 +111,25 @@ cdef inline void prefetch_account(Tables tables, uint32_t index) noexcept nogil:
     prefetch(counters)
     prefetch(counters + 64)
     prefetch(counters + 128)
+
+
+# Whoever has more than a share of a room that others need too leaves the last share of it to them:
+# `used` of `room` are taken.
+cdef inline bint way_leaves_rest(const Way* sender, uint32_t used, uint32_t room) noexcept nogil:
+    return (
+        used > room - room // FAIR_SHARE and sender.in_flight_in > room // FAIR_SHARE
+    )
+
+
+# Whether an account takes no more Prepares from this sender (NULL: control).
+cdef inline bint way_is_full(const Way* way, const Way* sender) noexcept nogil:
+    cdef size_t waiting = way.egress.egress.size
+    cdef uint32_t maximum = way.in_flight_out_max
+    if way.in_flight_out >= maximum or waiting > EGRESS_SIZE_MAX:
+        return True
+    if (
+        way.in_flight_out <= maximum - maximum // FAIR_SHARE
+        and waiting <= EGRESS_SIZE_MAX - EGRESS_SIZE_MAX // FAIR_SHARE
+    ):
+        return False
+    return sender != NULL and sender.in_flight_in > way.in_flight_out // FAIR_SHARE

@@ -164,9 +164,14 @@ class BatchSession(PacedSession, asyncio.BufferedProtocol):
         if self._connection.fault:
             self._refuse_stream(self._connection.fault)
         else:
-            # It filled the buffer: the others get their turn first, which is scheduled already.
+            # It had its share: the others get their turn first.
             self.hold()
-            self._loop.call_soon(self.go_on)
+            self._pump.hold(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._closing and not self.closed:
+            self.go_on()
+            self._after_read(self._connection.read())
 
     def _refuse_stream(self, fault: str) -> None:
         """The peer broke the protocol, or says in its last value why it hangs up."""

@@ -25,7 +25,8 @@ class PaceLimits:
     write_buffer_size: int = 256 * 1024
     """Bytes handed to the socket; the rest waits on the link, where the switch sees it."""
     stall_seconds: float = 30.0
-    """A peer that makes us pause reading for this long is hung up on."""
+    """A peer that makes us pause reading for this long, or takes nothing of what its socket's
+    buffer holds, is hung up on."""
 
 
 class PacedSession:
@@ -51,10 +52,14 @@ class PacedSession:
 
     def pause_writing(self) -> None:
         self.writing_paused = True
+        # The switch keeps what waits for it below the bound of `regulate`: that one alone would let
+        # a peer that takes nothing at all stay.
+        self.later("deaf", self._pace.stall_seconds, self._stalled)
         self.regulate()
 
     def resume_writing(self) -> None:
         self.writing_paused = False
+        self.cancel("deaf")
         self.flush()
         self.regulate()
 

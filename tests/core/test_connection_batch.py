@@ -268,3 +268,39 @@ def test_misuse_is_told(hub: BatchHub) -> None:
     with pytest.raises(UsageError, match="in use"):
         connection.get_buffer(-1)
     view.release()
+
+
+# --- shares of a turn -----------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_into_a_turn_waits_and_answers_go_first(hub: BatchHub) -> None:
+    """Four links fill the turn; the fifth's Prepares stay in its buffer, in order."""
+    sent_id = hub.to_bob()
+    fifth = hub.connection
+    large = hub.prepare(to="g.hub.alice")._replace(data=bytes(30_000))
+    number = 0
+    while not hub.switch.turn_is_full():
+        if number % 8 == 0:
+            link = hub.switch.open_link(hub.add(f"n{number}"), kind="batch")
+            connection = hub.switch.accept("batch")
+            connection.bind(link)
+        with connection.get_buffer(-1) as buffer:
+            stream = frame(number, large)
+            buffer[: len(stream)] = stream
+        assert connection.buffer_updated(len(stream))
+        number += 1
+    prepares = [hub.prepare(to="g.hub.alice", amount=n) for n in (5, 6, 7)]
+    stream = b"".join(frame(n, prepare) for n, prepare in enumerate(prepares[:2]))
+    stream += frame(sent_id, Fulfill(PREIMAGE)) + frame(3, prepares[2])
+    with fifth.get_buffer(-1) as buffer:
+        buffer[: len(stream) + 1] = stream + b"\x92"
+    assert not fifth.buffer_updated(len(stream) + 1)
+    assert not fifth.read(), "not before the turn"
+    hub.run()
+    taken = [packet for _, packet in hub.take(hub.a)]
+    assert taken[0] == Fulfill(PREIMAGE)
+    assert not set(prepares) & set(taken)
+    assert fifth.read()
+    hub.run()
+    assert [packet for _, packet in hub.take(hub.a)] == prepares
+    assert fifth.received() == b"\x92"

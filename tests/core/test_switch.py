@@ -462,7 +462,9 @@ def test_egress_over_its_bound_is_a_busy_peer(hub: Hub) -> None:
     while not hub.take(hub.a):
         hub.a.receive([(1, raw)])
         hub.run()
-    assert 4 * 2**20 < link.egress_size <= 4 * 2**20 + 32_768
+    # The last eighth of 2 MiB is for others than the one who filled the rest.
+    bound = 2 * 2**20 * 7 // 8
+    assert bound < link.egress_size <= bound + 32_768
     assert hub.counted()["peer_busy"] == 1
     hub.forwarded()
     link.take()

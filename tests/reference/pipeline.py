@@ -32,7 +32,9 @@ PREFIX_SEGMENTS_MAX = 32
 WHEEL_TICK_MS = 8
 FULFILL_RELEASE_MARGIN_MS = 250
 COMMIT_MARGIN_MS = 500
-EGRESS_SIZE_MAX = 4 * 1024 * 1024
+EGRESS_SIZE_MAX = 2 * 1024 * 1024
+# Whoever has more than 1/8 of a shared room leaves the last 1/8 of it to others.
+FAIR_SHARE = 8
 PUNTS_PER_ACCOUNT_MAX = 1_000
 LIVE, TEST = (b"g",), (b"test", b"test1", b"test2", b"test3")
 
@@ -452,12 +454,25 @@ class Pipeline:
         if sender is not None:
             if sender.in_flight_in >= (sender.settings["in_flight_in_max"] or 0):
                 return "connector_busy"
+            share = self.in_flight_max // FAIR_SHARE
+            if len(self.entries) > self.in_flight_max - share and sender.in_flight_in > share:
+                return "connector_busy"
             if row.punt and sender.punts >= PUNTS_PER_ACCOUNT_MAX:
                 return "connector_busy"
         if next_hop is not None and next_hop.egress is not None:
-            if next_hop.in_flight_out >= (next_hop.settings["in_flight_out_max"] or 0):
-                return "peer_busy"
-            if next_hop.egress.egress_size > EGRESS_SIZE_MAX:
+            return self.check_next_hop(sender, next_hop, next_hop.egress.egress_size)
+        return ""
+
+    def check_next_hop(
+        self, sender: ModelAccount | None, next_hop: ModelAccount, waiting: int
+    ) -> str:
+        most = next_hop.settings["in_flight_out_max"] or 0
+        if next_hop.in_flight_out >= most or waiting > EGRESS_SIZE_MAX:
+            return "peer_busy"
+        last = next_hop.in_flight_out > most - most // FAIR_SHARE
+        last = last or waiting > EGRESS_SIZE_MAX - EGRESS_SIZE_MAX // FAIR_SHARE
+        if last and sender is not None:
+            if sender.in_flight_in > next_hop.in_flight_out // FAIR_SHARE:
                 return "peer_busy"
         return ""
 
