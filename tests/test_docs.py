@@ -22,7 +22,8 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_commands_exist(path: Path) -> None:
     # `fastilp <word>` in code, not in prose.
     code = re.findall(r"```.*?```|`[^`\n]+`", path.read_text(), re.DOTALL)
-    for command in re.findall(r"^`*(?:\$ )?fastilp ([a-z]+)", "\n".join(code), re.MULTILINE):
+    called = r"^`*(?:\$ )?fastilp ([a-z]+(?:-[a-z]+)*)"
+    for command in re.findall(called, "\n".join(code), re.MULTILINE):
         assert command in COMMANDS
 
 

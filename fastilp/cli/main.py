@@ -1,16 +1,15 @@
-"""Entry point of `fastilp`: a table of commands, each in a module of its own.
+"""Entry point of `fastilp`: a table of commands, each in a module of its own (`lazy`).
 
-A command's module is imported by name when it is called, because `fastilp packet decode` must not
-pay for a server. This is the one lazy import of the package. A FastILPError ends in one
-line on standard error and exit status 1, never in a traceback.
+A FastILPError ends in one line on standard error and exit status 1, never in a traceback.
 """
 
-import importlib
 import sys
 from typing import Annotated
 
 import typer
 
+from fastilp.cli.lazy import lazy_group
+from fastilp.cli.options import Given, Quiet, RootAuth, RootNodeUrl, RootOptions, given_before
 from fastilp.errors import FastILPError
 from fastilp.types import VERSION
 
@@ -19,6 +18,16 @@ COMMANDS = {
     "run": "fastilp.cli.run",
     "demo": "fastilp.cli.demo",
     "status": "fastilp.cli.status",
+    "watch": "fastilp.cli.watch",
+    "accounts": "fastilp.cli.accounts",
+    "pay": "fastilp.cli.pay",
+    "payments": "fastilp.cli.payments",
+    "rates": "fastilp.cli.rates",
+    "routes": "fastilp.cli.routes",
+    "settlement-engines": "fastilp.cli.settlement_engines",
+    "logs": "fastilp.cli.logs",
+    "drain": "fastilp.cli.drain",
+    "testnet": "fastilp.cli.testnet",
     "backup": "fastilp.cli.backup",
     "packet": "fastilp.cli.packet",
     "loadtest": "fastilp.cli.loadtest",
@@ -34,37 +43,42 @@ def _print_version(wanted: bool) -> None:
 
 
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print and exit."),
     ] = False,
+    node: RootNodeUrl = None,
+    auth: RootAuth = None,
+    quiet: Quiet = False,
 ) -> None:
-    """fastilp, an Interledger connector: a packet switch for money."""
+    """fastilp, an Interledger connector: a packet switch for money.
+
+    Commands about a running node take `--node`, `--auth` and `--quiet` before or behind
+    them.
+    """
+    given = zip(
+        given_before(context, "node", node), given_before(context, "auth", auth), strict=True
+    )
+    flags, variables = (Given(*each) for each in given)
+    context.obj = RootOptions(flags, variables, quiet)
 
 
-def application(arguments: list[str]) -> typer.Typer:
-    """The application with the one command that is called, or with all of them, for the help."""
+def application() -> typer.Typer:
     app = typer.Typer(
-        add_completion=False,
+        cls=lazy_group(COMMANDS),
         no_args_is_help=True,
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    called = [name for name in COMMANDS if name in arguments[:1]]
-    for name in called or COMMANDS:
-        command = importlib.import_module(COMMANDS[name]).command
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
-        else:
-            app.command(name)(command)
     return app
 
 
 def main() -> None:
     try:
-        application(sys.argv[1:])(prog_name="fastilp")
+        application()(prog_name="fastilp")
     except FastILPError as error:
         sys.stderr.write(f"fastilp: {error}\n")
         sys.exit(1)

@@ -1,0 +1,139 @@
+"""`fastilp accounts`: the accounts of a running node, over its HTTP API."""
+
+from typing import Annotated, Any
+
+import typer
+
+from fastilp.cli.account_fields import FIELDS, REQUIRED, SETTINGS, given, with_fields
+from fastilp.cli.asks_node import asks_node
+from fastilp.cli.client import Answer, NodeClient, segment
+from fastilp.cli.lazy import lazy_group
+from fastilp.cli.tables import columns, fields, value
+
+command = typer.Typer(
+    cls=lazy_group({"incoming-payments": "fastilp.cli.incoming"}),
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Accounts of a running node: create, change, look, delete.",
+)
+
+Username = Annotated[str, typer.Argument(help="2 to 32 letters, digits or underscores.")]
+_TRANSPORTS = ("http", "batch", "btp")
+
+
+def _table(accounts: Any) -> list[str]:
+    if not isinstance(accounts, list):
+        return fields(accounts)
+    rows = [("account", "asset", "relation", "ilp address", "min balance", "sends to")]
+    rows += [_row(account) for account in accounts]
+    return columns(rows, right=(4,)) if accounts else [" no accounts yet"]
+
+
+def _row(account: dict[str, Any]) -> tuple[str, str, str, str, str, str]:
+    urls = (account.get(f"ilp_over_{transport}_url") for transport in _TRANSPORTS)
+    minimum = account.get("min_balance")
+    return (
+        value(account.get("username")),
+        f"{value(account.get('asset_code'))}/{value(account.get('asset_scale'))}",
+        value(account.get("routing_relation")),
+        value(account.get("ilp_address")),
+        "none" if minimum is None else value(minimum),
+        next((value(url) for url in urls if url), value(account.get("endpoint"))),
+    )
+
+
+def _path(username: str, rest: str = "") -> str:
+    return f"/accounts/{segment(username)}{rest}"
+
+
+@command.command()
+@asks_node(fields)
+@with_fields(FIELDS, REQUIRED)
+def create(node: NodeClient, username: Username, **account: str | None) -> Answer:
+    """Create an account, from the next packet on.
+
+    Examples:
+
+        fastilp accounts create alice --auth admin --asset-code ABC --asset-scale 9
+        --ilp-over-http-incoming-token alice-password
+
+        fastilp accounts create node_b -c node.toml --asset-code ABC --asset-scale 9
+        --routing-relation Peer --ilp-over-http-url http://localhost:8770/accounts/node_a/ilp
+        --ilp-over-http-outgoing-token node_a-password
+    """
+    return node.send_json("POST", "/accounts/", {"username": username, **given(account)})
+
+
+@command.command()
+@asks_node(fields)
+@with_fields(FIELDS, REQUIRED)
+def update(node: NodeClient, username: Username, **account: str | None) -> Answer:
+    """Replace an account's settings: what is not given is unset. Its balance stays.
+
+    Example:
+
+        fastilp accounts update alice --auth admin --asset-code ABC --asset-scale 9
+        --min-balance -1000000
+    """
+    return node.send_json("PUT", _path(username), {"username": username, **given(account)})
+
+
+@command.command("update-settings")
+@asks_node(fields)
+@with_fields(SETTINGS)
+def update_settings(node: NodeClient, username: Username, **settings: str | None) -> Answer:
+    """Change some of an account's settings; what is not given stays. Its own token is enough.
+
+    Example:
+
+        fastilp accounts update-settings alice --auth alice-password --settle-to 0
+    """
+    return node.send_json("PUT", _path(username, "/settings"), given(settings))
+
+
+@command.command()
+@asks_node(fields)
+def delete(node: NodeClient, username: Username) -> Answer:
+    """Close an account; prints what it was.
+
+    Example:
+
+        fastilp accounts delete alice --auth admin
+    """
+    return node.delete(_path(username))
+
+
+@command.command()
+@asks_node(fields)
+def info(node: NodeClient, username: Username) -> Answer:
+    """Show an account's settings. Its own token is enough.
+
+    Example:
+
+        fastilp accounts info alice --auth admin --json
+    """
+    return node.get(_path(username))
+
+
+@command.command("list")
+@asks_node(_table)
+def list_accounts(node: NodeClient) -> Answer:
+    """List the accounts.
+
+    Example:
+
+        fastilp accounts list --auth admin
+    """
+    return node.get("/accounts")
+
+
+@command.command()
+@asks_node(fields)
+def balance(node: NodeClient, username: Username) -> Answer:
+    """Show what the node owes the account, in whole units. Its own token is enough.
+
+    Example:
+
+        fastilp accounts balance alice --auth alice-password
+    """
+    return node.get(_path(username, "/balance"))

@@ -1,0 +1,77 @@
+"""`fastilp testnet`: join a test network, by an account at a node of it.
+
+The provider that ilp-cli knew is gone, so ours is named: any service that answers
+`GET <provider>/<asset>` as that one did.
+"""
+
+from typing import Annotated, Any
+
+import typer
+
+from fastilp.cli.asks_node import asks_node
+from fastilp.cli.client import Answer, NodeClient, segment
+from fastilp.cli.tables import fields
+from fastilp.errors import FastILPError
+
+command = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Join a test network."
+)
+
+# An account at the provider -> what it is called here.
+_NEEDED = ("username", "passkey", "http_endpoint", "btp_endpoint", "asset_code", "asset_scale")
+
+
+@command.callback()
+def _group() -> None:
+    """Join a test network."""
+
+
+@command.command()
+@asks_node(fields)
+def setup(
+    node: NodeClient,
+    asset: Annotated[str, typer.Argument(help="xrp, eth, or another that the provider has.")],
+    provider: Annotated[
+        str,
+        typer.Option(
+            envvar="FASTILP_TESTNET__PROVIDER",
+            help="Its accounts' URL: GET <provider>/<asset> makes one.",
+        ),
+    ],
+    return_testnet_credential: Annotated[
+        bool, typer.Option("--return-testnet-credential", help="Print the account's token.")
+    ] = False,
+) -> Answer:
+    """Get an account at a test network's node, and add that node here as our parent.
+
+    Example:
+
+        fastilp testnet setup xrp --auth admin --provider http://localhost:9000/api/accounts
+    """
+    name = asset.lower()
+    there = NodeClient(provider).get(f"/{segment(name)}", auth=False).json()
+    account = _account(name, there)
+    answer = node.send_json("POST", "/accounts/", account)
+    if return_testnet_credential:
+        return Answer(account["ilp_over_http_outgoing_token"].encode())
+    return answer
+
+
+def _account(asset: str, there: Any) -> dict[str, str]:
+    """Our side of it, with the settings that ilp-cli chose."""
+    missing = [name for name in _NEEDED if not isinstance(there, dict) or name not in there]
+    if missing:
+        raise FastILPError(f"the provider's answer has no {', '.join(missing)}")
+    token = f"{there['username']}:{there['passkey']}"
+    return {
+        "ilp_over_http_url": str(there["http_endpoint"]),
+        "ilp_over_http_outgoing_token": token,
+        "ilp_over_btp_url": str(there["btp_endpoint"]),
+        "ilp_over_btp_outgoing_token": token,
+        "asset_scale": str(there["asset_scale"]),
+        "asset_code": str(there["asset_code"]),
+        "username": f"xpring_{asset}",
+        "routing_relation": "Parent",
+        "settle_threshold": "1000",
+        "settle_to": "0",
+    }
