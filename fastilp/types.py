@@ -49,6 +49,7 @@ class AccountDetails:
     routing_relation: Relation = Relation.NON_ROUTING_ACCOUNT
     round_trip_time: int = 500
     max_packet_amount: int = 2**64 - 1
+    max_packet_amount_out: int | None = None
     min_balance: int | None = None
     max_balance: int | None = None
     max_in_flight_amount: int | None = None
@@ -56,6 +57,9 @@ class AccountDetails:
     in_flight_out_max: int = 16_384
     packets_per_minute_limit: int | None = None
     amount_per_minute_limit: int | None = None
+    amount_per_minute_limit_out: int | None = None
+    allowed_destinations: tuple[str, ...] | None = None
+    circuit_breaker: bool = False
     ilp_over_http_url: str | None = None
     ilp_over_http_incoming_token: str | None = None
     ilp_over_http_outgoing_token: str | None = None

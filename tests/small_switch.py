@@ -44,7 +44,7 @@ class SmallSwitch:
         for username, relation in RELATIONS.items():
             account = self.accounts.add(details(username, routing_relation=relation))
             self.links[username] = self.switch.open_link(account)
-        Punts(self.switch, self.accounts.details, self.wake)
+        self.punts = Punts(self.switch, self.accounts.details, self.wake)
         self.now_ms = NOW_MS
 
     def wake(self) -> None:

@@ -12,10 +12,12 @@ from pydantic import BaseModel
 from fastilp import config
 from fastilp.config.models import (
     AccountConfig,
+    CircuitBreakerConfig,
     ExchangeRateConfig,
     ListenConfig,
     LoggingConfig,
     NodeConfig,
+    ServiceConfig,
     Settings,
 )
 from fastilp.errors import ConfigError
@@ -28,6 +30,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "listen": ListenConfig,
     "exchange_rate": ExchangeRateConfig,
     "logging": LoggingConfig,
+    "circuit_breaker": CircuitBreakerConfig,
 }
 MINIMAL = """
 [[accounts]]
@@ -75,24 +78,25 @@ def test_example_has_every_key() -> None:
     example = example_with_every_key()
     for section, model in SECTIONS.items():
         assert set(example[section]) == set(model.model_fields)  # type: ignore[call-overload]
+    assert set(example["services"][0]) == set(ServiceConfig.model_fields)  # type: ignore[index]
     assert set(example["accounts"][0]) == set(AccountConfig.model_fields)  # type: ignore[index]
     assert set(example) == set(Settings.model_fields)
 
 
 def test_example_states_the_defaults() -> None:
     # What is commented out and has no "default:" remark of its own shows the default.
-    models = {**SECTIONS, "[accounts]": AccountConfig}
+    models = {**SECTIONS, "[accounts]": AccountConfig, "[services]": ServiceConfig}
     seen = 0
     section = ""
     for line in EXAMPLE.read_text().splitlines():
-        section = line.strip("[]") if re.fullmatch(r"\[\w+\]", line) else section
-        section = "[accounts]" if line == "[[accounts]]" else section
+        section = line[1:-1] if re.fullmatch(r"\[.+\]", line) else section
         found = re.match(r"# ([a-z_]+) = (.*)$", line)
         if found and section in models:
             default = models[section].model_fields[found[1]].default
             value = tomllib.loads(f"v = {found[2]}")["v"]
-            if default is None or default == "":
-                assert "not set" in line or "secret_seed" in line or "ilp_address" in line
+            if default is None or default in ("", ()):
+                named = ("not set", "default: none", "secret_seed", "ilp_address")
+                assert any(each in line for each in named), line
             elif "default:" not in line:
                 assert str(value) == str(default), line
                 seen += 1
@@ -102,7 +106,7 @@ def test_example_states_the_defaults() -> None:
 @pytest.mark.parametrize("document", ["docs/configuration.md"])
 def test_documentation_names_every_key(document: str) -> None:
     text = (ROOT / document).read_text()
-    for model in (*SECTIONS.values(), AccountConfig):
+    for model in (*SECTIONS.values(), AccountConfig, ServiceConfig):
         for key in model.model_fields:
             assert f"`{key}`" in text, key
     for section in Settings.model_fields:

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
-from fastilp.config.models import AccountConfig, Settings, contradictions
+from fastilp.config.models import AccountConfig, ServiceConfig, Settings, contradictions
 from fastilp.config.partial import more_problems
 from fastilp.errors import ConfigError
 
@@ -78,7 +78,15 @@ def _with_whole_paths(
         update = {key: os.path.abspath(folder / value)}
         section = section.model_copy(update=update)
         settings = settings.model_copy(update={section_name: section})
-    return settings
+    if path is None:
+        return settings
+    services = tuple(
+        # A file is beside the settings; a module is found by its name.
+        each.model_copy(update={"service": os.path.abspath(Path(path).parent / each.service)})
+        if each.service.rpartition(":")[0].endswith(".py") else each
+        for each in settings.services
+    )  # fmt: skip
+    return settings.model_copy(update={"services": services})
 
 
 def unknown_variables() -> list[str]:
@@ -214,6 +222,8 @@ def _dotted(location: tuple[int | str, ...], merged: dict[str, Any]) -> str:
         entry = merged["accounts"][location[1]]
         name = entry.get("username") if isinstance(entry, dict) else None
         parts[1] = str(name) if name else str(location[1] + 1)
+    elif len(location) > 1 and isinstance(location[1], int):
+        parts[1] = str(location[1] + 1)
     return ".".join(parts)
 
 
@@ -256,7 +266,8 @@ def _unknown_key(location: tuple[int | str, ...]) -> str:
     model: type[BaseModel] = Settings
     if len(location) > 1:
         annotation = Settings.model_fields[str(location[0])].annotation
-        model = AccountConfig if location[0] == "accounts" else annotation  # type: ignore[assignment]
+        lists: dict[object, Any] = {"accounts": AccountConfig, "services": ServiceConfig}
+        model = lists.get(location[0], annotation)
     known = list(model.model_fields)
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     if close:

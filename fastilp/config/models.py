@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -72,6 +72,19 @@ def _spread(value: object) -> Decimal:
     if not 0 <= number < 1:
         raise ValueError('must be at least 0 and less than 1: "0.002" takes 0.2 %')
     return number
+
+
+def _share(value: object) -> Decimal:
+    number = _decimal(value)
+    if not 0 < number <= 1:
+        raise ValueError('must be more than 0 and at most 1: "0.2" is one in five')
+    return number
+
+
+def _service_name(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[^:]+:[A-Za-z_]\w*", value):
+        raise ValueError('must be file and class, "rule.py:Rule", or module and class, "rule:Rule"')
+    return value
 
 
 def _ilp_address(value: object) -> str:
@@ -245,6 +258,23 @@ class LoggingConfig(_Section):
         return value.lower() if isinstance(value, str) else value
 
 
+class CircuitBreakerConfig(_Section):
+    """When accounts with `circuit_breaker` get no packets for a while."""
+
+    window: Annotated[int, _whole_number(1, 1_000_000)] = 50
+    ratio: Annotated[Decimal, BeforeValidator(_share)] = Decimal("0.2")
+    open_ms: Milliseconds = 30_000
+
+
+class ServiceConfig(_Section):
+    """A rule in Python, and what it decides about."""
+
+    service: Annotated[str, BeforeValidator(_service_name)]
+    accounts: tuple[Username, ...] = ()
+    prefixes: tuple[Prefix, ...] = ()
+    options: dict[str, Any] = {}
+
+
 class AccountConfig(_Section):
     """An account: the fields of the admin API of Interledger.rs, and some of our own."""
 
@@ -255,6 +285,7 @@ class AccountConfig(_Section):
     routing_relation: Annotated[Relation, BeforeValidator(_relation)] = Relation.NON_ROUTING_ACCOUNT
     round_trip_time: Annotated[int, _whole_number(0, 30_000)] = 500
     max_packet_amount: U64 = U64_MAX
+    max_packet_amount_out: U64 | None = None
     min_balance: I64 | None = None
     max_balance: I64 | None = None
     max_in_flight_amount: U64 | None = None
@@ -262,6 +293,9 @@ class AccountConfig(_Section):
     in_flight_out_max: PacketCount = 16_384
     packets_per_minute_limit: U32 | None = None
     amount_per_minute_limit: U64 | None = None
+    amount_per_minute_limit_out: U64 | None = None
+    allowed_destinations: Annotated[tuple[Prefix, ...], Field(max_length=256)] | None = None
+    circuit_breaker: bool = False
     ilp_over_http_url: HttpUrl | None = None
     ilp_over_http_incoming_token: Token | None = None
     ilp_over_http_outgoing_token: Token | None = None
@@ -286,6 +320,8 @@ class Settings(BaseSettings):
     listen: ListenConfig = ListenConfig()
     exchange_rate: ExchangeRateConfig = ExchangeRateConfig()
     logging: LoggingConfig = LoggingConfig()
+    circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
+    services: tuple[ServiceConfig, ...] = ()
     accounts: tuple[AccountConfig, ...] = ()
     routes: dict[Prefix, Username] = {}
     rates: dict[AssetCode, Rate] = {}
@@ -337,6 +373,13 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
         if username not in names:
             text = f"{username!r} is no account; there are: {', '.join(sorted(names)) or 'none'}"
             problems.append((f"routes.{prefix}", text))
+    for number, service in enumerate(settings.services, 1):
+        for username in service.accounts:
+            if username not in usernames:
+                text = f"{username!r} is no account; there are: {', '.join(usernames) or 'none'}"
+                problems.append((f"services.{number}.accounts", text))
+        if not service.accounts and not service.prefixes:
+            problems.append((f"services.{number}", "decides about nothing: accounts or prefixes?"))
     return problems
 
 

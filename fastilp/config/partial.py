@@ -35,7 +35,7 @@ def more_problems(error: ValidationError, merged: dict[str, Any], found: Problem
 def _prune(merged: dict[str, Any], location: tuple[int | str, ...]) -> bool:
     """Leave out what is wrong there; False where too much would be gone to judge the rest."""
     section, *rest = location
-    if not rest:
+    if not rest or section == "services":
         merged.pop(str(section), None)
         return section not in ("node", "accounts")
     here = merged[str(section)]

@@ -5,6 +5,7 @@ for as long as it keeps its name; the ledger refuses another asset code or scale
 is not zero. What an account was set to is kept with its balance, except the tokens.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
@@ -27,6 +28,9 @@ _CORE_SETTINGS = (
     "max_in_flight_amount",
     "in_flight_in_max",
     "in_flight_out_max",
+    "max_packet_amount_out",
+    "amount_per_minute_limit_out",
+    "allowed_destinations",
 )
 # Ledger.transact takes at most 500.
 _RECORDS_PER_CALL = 500
@@ -99,4 +103,6 @@ def _record_of(account: Account, details: AccountDetails) -> AccountRecord:
     }
     values = {name: getattr(details, name) for name in names if not name.endswith("_token")}
     values["routing_relation"] = details.routing_relation.value
+    if details.allowed_destinations is not None:
+        values["allowed_destinations"] = json.dumps(details.allowed_destinations)
     return AccountRecord(account_id=account.id, **values)

@@ -1,23 +1,24 @@
 """What the switch hands up: Prepares to our own address and to `peer.`, which only control can
-answer.
+answer, and those that are marked for a `Service`.
 
 Owner of `Switch.control`; the pump calls `flush` when something waits there. Imports _core,
-ildcp, echo and types. Promises one answer to each punt, at once: a Fulfill, a Reject, or for an
-echo the Prepare that goes on in its place (docs/data-path.md). Nothing that a peer sends makes
-it raise.
+ildcp, echo, services and types. Promises one answer to each punt: a Fulfill, a Reject, or the
+Prepare that goes on in its place (docs/data-path.md); at once, unless a service takes its time.
+Nothing that a peer sends makes it raise.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 
 from fastilp._core.books import Account
 from fastilp._core.link import Link
 from fastilp._core.packet import Fulfill, Prepare, Reject
 from fastilp._core.switch import Switch
 from fastilp.control import echo, ildcp
+from fastilp.control.services import Answer, Services
 from fastilp.errors import DecodeError
 from fastilp.types import AccountDetails, Relation
-
-Answer = Fulfill | Reject | Prepare
 
 
 class Punts:
@@ -28,25 +29,44 @@ class Punts:
         switch: Switch,
         details: Callable[[str], AccountDetails | None],
         wake: Callable[[], None],
+        services: Services | None = None,
     ) -> None:
         self._switch = switch
         self._details = details
         self._wake = wake
+        self.services = services or Services(switch)
+        self._thinking: set[asyncio.Future[Answer]] = set()
         switch.control.owner = self
         # Up: from now on the switch hands up, instead of refusing.
         switch.control.up = True
 
     def flush(self, link: Link) -> None:
         """Take what waits on the control link and answer it."""
-        answers = [
-            (request_id, bytes(self.answer(self._switch.punt_account(request_id), packet)))
-            for request_id, packet in link.take()
-        ]
+        answers = []
+        for request_id, packet in link.take():
+            answer = self.answer(self._switch.punt_account(request_id), packet)
+            if isawaitable(answer):
+                self._answer_later(link, request_id, answer)
+            else:
+                answers.append((request_id, bytes(answer)))
         if answers:
             link.receive(answers)
             self._wake()
 
-    def answer(self, account: Account, packet: bytes) -> Answer:
+    def _answer_later(self, link: Link, request_id: int, answer: Awaitable[Answer]) -> None:
+        """One that has expired meanwhile is an answer to nothing."""
+
+        def answered(task: asyncio.Future[Answer]) -> None:
+            self._thinking.discard(task)
+            if not task.cancelled():
+                link.receive([(request_id, bytes(task.result()))])
+                self._wake()
+
+        task = asyncio.ensure_future(answer)
+        self._thinking.add(task)
+        task.add_done_callback(answered)
+
+    def answer(self, account: Account, packet: bytes) -> Answer | Awaitable[Answer]:
         """What control says to one punted Prepare of an account."""
         try:
             prepare = Prepare.decode(packet)
@@ -54,6 +74,8 @@ class Punts:
             return self._reject("F01", str(error))
         if prepare.destination == self._switch.address:
             return self._answer_own_address(prepare)
+        if not prepare.destination.startswith("peer.") and prepare.destination != "peer":
+            return self.services.handle(account, prepare)
         if prepare.amount != 0:
             return self._reject("F03", f"{prepare.destination} takes no money; send amount 0")
         if prepare.destination == ildcp.DESTINATION:

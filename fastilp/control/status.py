@@ -60,6 +60,10 @@ _ACCOUNT_FIELDS = (
     "max_in_flight_amount",
     "in_flight_in_max",
     "in_flight_out_max",
+    "max_packet_amount_out",
+    "amount_per_minute_limit_out",
+    "allowed_destinations",
+    "circuit_breaker",
     "endpoint",
 )
 

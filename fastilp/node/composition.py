@@ -23,6 +23,7 @@ from fastilp.errors import ConfigError
 from fastilp.node.details import details_of
 from fastilp.node.links import AccountLinks
 from fastilp.node.listening import check_addresses, listen_batch, listen_http, with_port
+from fastilp.node.oversight import Oversight
 from fastilp.node.report import (
     EventLog,
     log_crash_report,
@@ -87,6 +88,7 @@ class Node:
         set_rates(self.switch, settings.rates, settings.exchange_rate.spread)
         self._events = EventLog(self.ledger)
         self.pump = Pump(self.switch, self._events)
+        self.oversight = Oversight(settings, self.switch, self.pump)
         self._links: dict[str, AccountLinks] = {}
         self._listener: HttpListener | None = None
         self._batch_listener: BatchListener | None = None
@@ -100,7 +102,7 @@ class Node:
             raise
 
     async def _start(self) -> None:
-        Punts(self.switch, self.accounts.details, self.pump.wake)
+        Punts(self.switch, self.accounts.details, self.pump.wake, self.oversight.services)
         http_tokens: TokenTable[HttpPort] = TokenTable()
         btp_tokens: TokenTable[BtpPort] = TokenTable()
         batch_tokens: TokenTable[BatchPort] = TokenTable()
@@ -108,6 +110,7 @@ class Node:
             self._links[details.username] = AccountLinks(
                 self.pump, account, details, http_tokens, btp_tokens, batch_tokens
             )
+            self.oversight.account_opened(account, details)
         listener = HttpListener(self.pump, http_tokens, btp_tokens, fallback=self._fallback())
         await listen_http(listener, self.settings.listen)
         self._listener = listener
@@ -163,6 +166,7 @@ class Node:
             await self._listener.drain(_HANG_UP_SECONDS)
             if self._batch_listener is not None:
                 await self._batch_listener.drain(_HANG_UP_SECONDS)
+        self.oversight.close()
         for links in self._links.values():
             await links.close()
         self.pump.close()

@@ -135,6 +135,11 @@ class AccountRecord:
     in_flight_out_max: int | None = None
     packets_per_minute_limit: int | None = None
     amount_per_minute_limit: int | None = None
+    amount_per_minute_limit_out: int | None = None
+    max_packet_amount_out: int | None = None
+    allowed_destinations: str | None = None
+    """Prefixes, as a JSON array."""
+    circuit_breaker: bool = False
     ilp_over_http_url: str | None = None
     ilp_over_http_incoming_token: bytes | None = None
     ilp_over_http_outgoing_token: bytes | None = None
