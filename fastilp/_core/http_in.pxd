@@ -32,6 +32,7 @@ cdef class HttpExchanges:
     cdef readonly uint32_t waiting
 
     cdef bint _is_open(self) noexcept
+    cdef bint _turn_is_full(self) noexcept
     cdef int _grow(self) except -1
     cdef int _receive(
         self, HttpConnection connection, uint32_t sequence, const uint8_t* packet, size_t size

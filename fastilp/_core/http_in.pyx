@@ -17,6 +17,7 @@ from fastilp._core.codec_http cimport (
     HTTP_ANSWER_HEAD_SIZE_MAX, HTTP_DONE, HTTP_MORE, HTTP_OTHER, HttpHead, HttpOutcome,
     http_head_start, http_read_request, http_write_answer,
 )
+from fastilp._core.limits cimport ROW_COST, TURN_SIZE_MAX
 from fastilp._core.link cimport MESSAGE_HEAD, Link
 from fastilp._core.packet cimport PACKET_PREPARE, PACKET_REJECT
 from fastilp._core.row cimport batch_append
@@ -45,6 +46,9 @@ cdef class HttpExchanges:
 
     cdef bint _is_open(self) noexcept:
         return not self.link.state.closed and self.link._batch != NULL
+
+    cdef bint _turn_is_full(self) noexcept:
+        return self._is_open() and self.link._batch.turn_prepares >= TURN_SIZE_MAX
 
     cdef int _grow(self) except -1:
         cdef uint32_t capacity = max(self._capacity * 2, <uint32_t>16)
@@ -78,6 +82,7 @@ cdef class HttpExchanges:
             slot | exchange.generation << EXCHANGE_SLOT_BITS, packet, <uint16_t>size,
         ) == NULL:
             raise MemoryError()
+        self.link._batch.turn_prepares += size + ROW_COST
         self._free = exchange.sequence
         exchange.sequence = sequence
         exchange.waiting = True
@@ -239,6 +244,12 @@ cdef class HttpConnection(HttpSocket):
 
     # --- requests ---------------------------------------------------------------------------------
 
+    cdef int _readable(self) except -1:
+        """A turn that is full goes first; what waits in the socket is for the next one."""
+        if self._exchanges is not None and self._exchanges._turn_is_full():
+            return 0
+        return HttpSocket._readable(self)
+
     cdef int _fed(self) except -1:
         cdef const uint8_t* at
         cdef HttpOutcome outcome
@@ -261,7 +272,7 @@ cdef class HttpConnection(HttpSocket):
             http_head_start(&self._head)
             self.reading_since = 0
         if self._next != before:
-            self._access._wake()
+            self._want_turn(self._access._wake)
             self._settle()
         if self.last:
             self._parsed = self._input.size

@@ -33,6 +33,7 @@ cdef class HttpOutlet:
     cdef size_t _queue_size_max
 
     cdef HttpClientConnection _next_open(self)
+    cdef int _dispatch(self) except -1
     cdef bint _is_full(self, size_t size) noexcept
     cdef int _enqueue(self, const uint8_t* record, size_t size) except -1
     cdef int _answer(self, uint32_t request_id, const uint8_t* packet, size_t size) except -1

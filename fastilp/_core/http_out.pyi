@@ -32,8 +32,6 @@ class HttpOutlet:
     def flush(self) -> list[int]:
         """Give each Prepare on the link to a connection, or let it wait. Returns the ids of those
         for which the queue has no room."""
-    def dispatch(self) -> None:
-        """Give what waits to the connections that can take it."""
     def drop_queue(self, expired_before: bytes | None = None) -> list[int]:
         """Forget what waits for a connection, or of it what expired before this time (17 digits).
         Returns the request ids."""

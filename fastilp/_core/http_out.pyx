@@ -84,7 +84,7 @@ cdef class HttpOutlet:
             connection._flush_output()
         return refused
 
-    def dispatch(self):
+    cdef int _dispatch(self) except -1:
         """Give what waits to the connections that can take it."""
         cdef const uint8_t* record
         cdef uint32_t[2] head
@@ -103,6 +103,7 @@ cdef class HttpOutlet:
         self._forget_sent()
         for connection in touched:
             connection._flush_output()
+        return 0
 
     def drop_queue(self, bytes expired_before=None):
         """Forget what waits for a connection, or of it what expired before this time (17 digits).
@@ -216,7 +217,7 @@ cdef class HttpClientConnection(HttpSocket):
         """The next request may come."""
         self.idle_since = self._outlet.now
         self._offer()
-        self._outlet.dispatch()
+        self._outlet._dispatch()
 
     def withdraw(self):
         """It takes no request any more."""
@@ -312,7 +313,7 @@ cdef class HttpClientConnection(HttpSocket):
             self.idle_since = self._outlet.now
             self._offer()
             if self._outlet.queue_count:
-                self._outlet.dispatch()
+                self._outlet._dispatch()
         return 0
 
     cdef int _take(self, const uint8_t* message) except -1:
@@ -329,7 +330,7 @@ cdef class HttpClientConnection(HttpSocket):
         ):
             self._outlet.last_error = ""
             self._outlet._answer(request_id, packet, size)
-            self._outlet._wake()
+            self._want_turn(self._outlet._wake)
         else:
             self.answered(request_id, self._head.status, packet[:size])
         if self._head.closes:

@@ -27,6 +27,7 @@ cdef class HttpSocket(Polled):
     cdef int _received(self, size_t size) except -1
     cdef int _poll(self) except -1
     cdef int _unpoll(self) except -1
+    cdef int _want_turn(self, wake) except -1
     cdef void _forget_parsed(self) noexcept
     # What was not parsed, which is nobody's any more here.
     cdef bytes _take_rest(self)

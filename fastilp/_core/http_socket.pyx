@@ -142,10 +142,21 @@ cdef class HttpSocket(Polled):
         if not 0 <= nbytes <= <Py_ssize_t>(self._input.capacity - self._input.size):
             raise UsageError(f"{nbytes} bytes are more than the buffer had room for")
         self._received(nbytes)
-        if self._poller is not None and not self.reading_paused:
+        if self._poller is None:
+            return
+        self._poller._rouse()
+        if not self.reading_paused:
             # The loop's first event was its last one here.
             self._transport.pause_reading()
             self._poll()
+
+    cdef int _want_turn(self, wake) except -1:
+        """Once for all sockets that are served together, where they are."""
+        if self._poller is None:
+            wake()
+        else:
+            self._poller.wanted = True
+        return 0
 
     cdef void _forget_parsed(self) noexcept:
         cdef size_t rest = self._input.size - self._parsed

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import final
 
 from typing_extensions import disjoint_base
@@ -8,8 +9,10 @@ class Polled:
 
 @final
 class Poller:
-    """Watches the sockets of one event loop that are read by the core. Raises OSError where the
-    system has no more descriptors."""
+    """Watches the sockets of one event loop that are read by the core. `wake()` is called when
+    rows have come in. Raises OSError where the system has no more descriptors."""
+
+    def __init__(self, wake: Callable[[], None]) -> None: ...
 
     def fileno(self) -> int:
         """Readable when `serve` has something to do."""

@@ -37,7 +37,8 @@ cdef class Polled:
 
 @cython.final
 cdef class Poller:
-    def __cinit__(self):
+    def __cinit__(self, wake):
+        self._wake = wake
         self._epoll = epoll_create1(EPOLL_CLOEXEC)
         self._by_descriptor = []
         if self._epoll < 0:
@@ -64,13 +65,23 @@ cdef class Poller:
         cdef epoll_event[POLL_EVENTS_MAX] events
         cdef int i, descriptor
         cdef int count = epoll_wait(self._epoll, events, POLL_EVENTS_MAX, 0)
-        for i in range(count):
-            descriptor = events[i].data.fd
-            # One that was served before may have removed this one.
-            if descriptor < len(self._by_descriptor):
-                polled = <Polled>self._by_descriptor[descriptor]
-                if polled is not None:
-                    polled._readable()
+        try:
+            for i in range(count):
+                descriptor = events[i].data.fd
+                # One that was served before may have removed this one.
+                if descriptor < len(self._by_descriptor):
+                    polled = <Polled>self._by_descriptor[descriptor]
+                    if polled is not None:
+                        polled._readable()
+        finally:
+            # Whatever one of them raised: rows of the others wait.
+            self._rouse()
+
+    cdef int _rouse(self) except -1:
+        if self.wanted:
+            self.wanted = False
+            self._wake()
+        return 0
 
     cdef int _add(self, int descriptor, Polled polled) except -1:
         cdef epoll_event event

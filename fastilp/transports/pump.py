@@ -77,7 +77,7 @@ class Pump:
         self.switch = switch
         self.clock = clock or Clock()
         self.turns = 0
-        self.poller = Poller()
+        self.poller = Poller(self.wake)
         """For sockets that the core reads."""
         self._on_events = on_events
         self._loop = asyncio.get_running_loop()
