@@ -266,8 +266,8 @@ def _unknown_key(location: tuple[int | str, ...]) -> str:
     model: type[BaseModel] = Settings
     if len(location) > 1:
         annotation = Settings.model_fields[str(location[0])].annotation
-        lists: dict[object, Any] = {"accounts": AccountConfig, "services": ServiceConfig}
-        model = lists.get(location[0], annotation)
+        lists: dict[object, type[BaseModel]] = {"accounts": AccountConfig, "services": ServiceConfig}
+        model = lists.get(location[0]) or annotation  # type: ignore[assignment]
     known = list(model.model_fields)
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     if close:
