@@ -240,6 +240,8 @@ def _origin(key: str, origins: Origins) -> str:
     return origins[-1][0]
 
 
+# Sections that are lists, and the model of an entry.
+_LISTS: dict[str, type[BaseModel]] = {"accounts": AccountConfig, "services": ServiceConfig}
 _WORDS = {"string_type": "must be a text", "string_too_short": "must not be empty"}
 
 
@@ -266,8 +268,7 @@ def _unknown_key(location: tuple[int | str, ...]) -> str:
     model: type[BaseModel] = Settings
     if len(location) > 1:
         annotation = Settings.model_fields[str(location[0])].annotation
-        lists: dict[object, type[BaseModel]] = {"accounts": AccountConfig, "services": ServiceConfig}
-        model = lists.get(location[0]) or annotation  # type: ignore[assignment]
+        model = _LISTS.get(str(location[0])) or annotation  # type: ignore[assignment]
     known = list(model.model_fields)
     close = difflib.get_close_matches(str(location[-1]), known, n=1)
     if close:
