@@ -67,8 +67,13 @@ format = "json"
             assert self.running().poll() is None, self.log()
             assert time.monotonic() < end, self.log()
             time.sleep(0.02)
-        ready = json.loads(self._ready.read_text())
+        ready = self.ready()
         self.http, self.batch = ready["http"], ready.get("batch", "")
+
+    def ready(self) -> dict[str, Any]:
+        """What the ready file says."""
+        found: dict[str, Any] = json.loads(self._ready.read_text())
+        return found
 
     def spawn(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "fastilp", "run", "--config", str(self.config)]

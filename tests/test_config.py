@@ -244,6 +244,13 @@ FAULTS = [
         "listen.batch_tls_certificate",
         "host and port",
     ),
+    ('[listen]\nhttp_tls_key = "k"', "listen.http_tls_key", "without http_tls_certificate"),
+    (
+        '[listen]\nadmin_tls_certificate = "c"',
+        "listen.admin_tls_certificate",
+        "without admin on a host and port",
+    ),
+    ('[listen]\nadmin = "127.0.0.1:7770"', "listen.admin", "listen.http already"),
     ('[exchange_rate]\nspread = "1"', "exchange_rate.spread", "less than 1"),
     ('[logging]\nlevel = "loud"', "logging.level", "'debug'"),
     ("[rates]\nUSD = 0", "rates.USD", "greater than zero"),

@@ -38,6 +38,10 @@ FIELDS: dict[str, tuple[str, str]] = {
     # Ours.
     "max_balance": ("UNITS", "The most that we may come to owe it."),
     "max_in_flight_amount": ("UNITS", "The most that may be under way to it at a time."),
+    "max_packet_amount_out": ("UNITS", "Larger packets to this account are refused (F08)."),
+    "amount_per_minute_limit_out": ("UNITS", "To this account, per minute (T04)."),
+    "allowed_destinations": ("PREFIX,…", "It may only pay to these prefixes."),
+    "circuit_breaker": ("true|false", "No packets to it for a while after its link failed."),
     "in_flight_in_max": ("N", "Packets from it that wait for an answer at a time."),
     "in_flight_out_max": ("N", "Packets to it that wait for an answer at a time."),
     "ilp_over_batch_url": ("URL", "Dialled for the batch protocol: ilp+tcp://…, ilp+tls://…"),
@@ -45,6 +49,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "ilp_over_batch_outgoing_token": ("TOKEN", _TOKEN_OUT),
     "endpoint": ("KIND", "loopback: the node itself answers the account's packets."),
 }
+_LISTS = ("allowed_destinations",)
 REQUIRED = ("asset_code", "asset_scale")
 # What `PUT /accounts/<username>/settings` takes.
 SETTINGS = (
@@ -77,9 +82,14 @@ def with_fields(
     return decorate
 
 
-def given(fields: dict[str, str | None]) -> dict[str, str]:
-    """Only the flags that were given, every value as it was written."""
-    return {name: text for name, text in fields.items() if text is not None}
+def given(fields: dict[str, str | None]) -> dict[str, object]:
+    """Only the flags that were given, every value as it was written: Interledger.rs takes numbers
+    as strings. Lists are no strings, and only we have them."""
+    return {
+        name: text.split(",") if name in _LISTS else text
+        for name, text in fields.items()
+        if text is not None
+    }
 
 
 def _flag(name: str, required: bool) -> inspect.Parameter:

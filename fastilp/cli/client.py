@@ -68,7 +68,7 @@ class NodeClient:
     def delete(self, path: str) -> Answer:
         return self.call("DELETE", path)
 
-    def send_json(self, method: str, path: str, body: Mapping[str, str]) -> Answer:
+    def send_json(self, method: str, path: str, body: Mapping[str, object]) -> Answer:
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         return self.call(method, path, content, "application/json")
 

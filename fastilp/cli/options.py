@@ -99,7 +99,10 @@ def connect(
 
 
 def _url(listen: ListenConfig) -> str:
-    return f"http://{listen.http}"
+    """Where the admin API is."""
+    if listen.admin is not None:
+        return f"{'https' if listen.admin_tls_certificate else 'http'}://{listen.admin}"
+    return f"{'https' if listen.http_tls_certificate else 'http'}://{listen.http}"
 
 
 def _token(settings: Settings) -> str | None:

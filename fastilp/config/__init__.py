@@ -61,7 +61,14 @@ def load(path: str | Path | None = None, overrides: Mapping[str, object] | None 
 
 
 # Paths that a setting names, or has as its default.
-_PATHS = (("node", "data_dir"), ("listen", "batch_tls_certificate"), ("listen", "batch_tls_key"))
+_PATHS = (
+    ("node", "data_dir"),
+    *(
+        ("listen", f"{name}_tls_{part}")
+        for name in ("http", "admin", "batch")
+        for part in ("certificate", "key")
+    ),
+)
 
 
 def _with_whole_paths(

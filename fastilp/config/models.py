@@ -231,9 +231,15 @@ class NodeConfig(_Section):
 
 
 class ListenConfig(_Section):
-    """Where it listens; `settlement` and `batch` are off unless set."""
+    """Where it listens; `settlement` and `batch` are off unless set, and the admin API is at `http`
+    unless it has an address of its own."""
 
     http: HostPort = "127.0.0.1:7770"
+    http_tls_certificate: Annotated[str, Field(min_length=1)] | None = None
+    http_tls_key: Annotated[str, Field(min_length=1)] | None = None
+    admin: HostPort | None = None
+    admin_tls_certificate: Annotated[str, Field(min_length=1)] | None = None
+    admin_tls_key: Annotated[str, Field(min_length=1)] | None = None
     settlement: HostPort | None = None
     batch: HostPortOrUnix | None = None
     batch_tls_certificate: Annotated[str, Field(min_length=1)] | None = None
@@ -383,14 +389,20 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _listen_contradictions(listen: ListenConfig) -> list[tuple[str, str]]:
-    if listen.batch_tls_certificate is None:
-        if listen.batch_tls_key is None:
-            return []
-        return [("listen.batch_tls_key", "has no effect without batch_tls_certificate")]
-    if listen.batch is None or listen.batch.startswith("unix:"):
-        text = "has no effect without batch on a host and port"
-        return [("listen.batch_tls_certificate", text)]
-    return []
+    problems = []
+    for name in ("http", "admin", "batch"):
+        certificate = f"{name}_tls_certificate"
+        if getattr(listen, certificate) is None:
+            if getattr(listen, f"{name}_tls_key") is not None:
+                text = f"has no effect without {certificate}"
+                problems.append((f"listen.{name}_tls_key", text))
+        elif (address := getattr(listen, name)) is None or address.startswith("unix:"):
+            text = f"has no effect without {name} on a host and port"
+            problems.append((f"listen.{certificate}", text))
+    if listen.admin == listen.http and not listen.http.endswith(":0"):
+        text = f"{listen.http} is the address of listen.http already; leave admin out, or change it"
+        problems.append(("listen.admin", text))
+    return problems
 
 
 def _account_contradictions(

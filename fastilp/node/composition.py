@@ -22,7 +22,8 @@ from fastilp.control.status import StatusApi
 from fastilp.errors import ConfigError
 from fastilp.node.details import details_of
 from fastilp.node.links import AccountLinks
-from fastilp.node.listening import check_addresses, listen_batch, listen_http, with_port
+from fastilp.node.listeners import Listeners
+from fastilp.node.listening import check_addresses
 from fastilp.node.oversight import Oversight
 from fastilp.node.report import (
     EventLog,
@@ -34,11 +35,9 @@ from fastilp.node.report import (
 from fastilp.storage.ledger import Ledger
 from fastilp.transports.auth import TokenTable
 from fastilp.transports.batch import BatchPort
-from fastilp.transports.batch_server import BatchListener
 from fastilp.transports.btp import BtpPort
 from fastilp.transports.http_messages import HttpRequest, HttpResponse
 from fastilp.transports.http_port import HttpPort
-from fastilp.transports.http_server import HttpListener
 from fastilp.transports.pump import Pump
 
 _log = structlog.get_logger("fastilp.node")
@@ -90,8 +89,8 @@ class Node:
         self.pump = Pump(self.switch, self._events)
         self.oversight = Oversight(settings, self.switch, self.pump)
         self._links: dict[str, AccountLinks] = {}
-        self._listener: HttpListener | None = None
-        self._batch_listener: BatchListener | None = None
+        self._listeners: Listeners | None = None
+        self._is_ready = False
 
     async def start(self) -> None:
         """Listen and dial. Raises ConfigError where listening fails; then nothing is left open."""
@@ -111,10 +110,11 @@ class Node:
                 self.pump, account, details, http_tokens, btp_tokens, batch_tokens
             )
             self.oversight.account_opened(account, details)
-        listener = HttpListener(self.pump, http_tokens, btp_tokens, fallback=self._fallback())
-        await listen_http(listener, self.settings.listen)
-        self._listener = listener
-        self._batch_listener = await listen_batch(self.pump, batch_tokens, self.settings.listen)
+        self._listeners = Listeners(
+            self.settings.listen, self.pump, http_tokens, btp_tokens, batch_tokens, self._fallback()
+        )
+        await self._listeners.start()
+        self._is_ready = True
         for links in self._links.values():
             links.start()
         _log.info(
@@ -129,19 +129,14 @@ class Node:
     @property
     def http(self) -> str:
         """Where it listens, host:port, with the port that the system chose."""
-        port = self._listener.port if self._listener else 0
-        return with_port(self.settings.listen.http, port)
+        return self.addresses().get("http", self.settings.listen.http)
 
     def addresses(self) -> dict[str, str]:
         """Where it listens, by the names of `[listen]`, with the ports that the system chose."""
-        found = {"http": self.http}
-        if self._batch_listener is not None and self.settings.listen.batch is not None:
-            found["batch"] = with_port(self.settings.listen.batch, self._batch_listener.port)
-        return found
+        return self._listeners.addresses() if self._listeners is not None else {}
 
     async def stop(self) -> None:
         """Take no more, finish what is in flight (at most `drain_max_ms`), commit, close."""
-        was_ready = self._listener is not None
         try:
             await self._hang_up()
         finally:
@@ -150,22 +145,18 @@ class Node:
             self.ledger.close()
         if left:
             _log.warning("stopped with packets in flight; the next start reports them", left=left)
-        elif was_ready:
+        elif self._is_ready:
             _log.info("stopped")
 
     async def _hang_up(self) -> None:
-        if self._listener is not None:
+        if self._listeners is not None:
             _log.info("draining", in_flight=self.switch.in_flight())
-            self._listener.stop_accepting()
-            if self._batch_listener is not None:
-                self._batch_listener.stop_accepting()
+            self._listeners.stop_accepting()
             self._events.draining = True
             self.switch.drain()
             await self._drain()
             await self._reject_waiting()
-            await self._listener.drain(_HANG_UP_SECONDS)
-            if self._batch_listener is not None:
-                await self._batch_listener.drain(_HANG_UP_SECONDS)
+            await self._listeners.drain(_HANG_UP_SECONDS)
         self.oversight.close()
         for links in self._links.values():
             await links.close()

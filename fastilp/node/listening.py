@@ -10,6 +10,7 @@ import stat
 
 from fastilp.config.models import ListenConfig, split_host_port
 from fastilp.errors import ConfigError
+from fastilp.node.certificates import Certificate
 from fastilp.transports.auth import TokenTable
 from fastilp.transports.batch import BatchPort
 from fastilp.transports.batch_server import BatchListener
@@ -23,11 +24,24 @@ def check_addresses(listen: ListenConfig) -> None:
     """Raises ConfigError for an address that is taken or not ours, and for a certificate that
     cannot be used."""
     _check_address(listen.http, "listen.http")
+    if listen.admin is not None:
+        _check_address(listen.admin, "listen.admin")
     if listen.batch is not None and listen.batch.startswith(_UNIX):
         _check_path(listen.batch.removeprefix(_UNIX))
     elif listen.batch is not None:
         _check_address(listen.batch, "listen.batch")
-    _batch_context(listen)
+    certificates(listen)
+
+
+def certificates(listen: ListenConfig) -> dict[str, Certificate]:
+    """By the names of `[listen]`, of those that are to be TLS. Raises ConfigError."""
+    found = {}
+    for name in ("http", "admin", "batch"):
+        setting = f"{name}_tls_certificate"
+        path: str | None = getattr(listen, setting)
+        if path is not None:
+            found[name] = Certificate(path, getattr(listen, f"{name}_tls_key"), f"listen.{setting}")
+    return found
 
 
 def with_port(address: str, port: int) -> str:
@@ -38,21 +52,24 @@ def with_port(address: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def listen_http(listener: HttpListener, listen: ListenConfig) -> None:
-    host, port = split_host_port(listen.http)
+async def listen_http(listener: HttpListener, address: str, key: str) -> None:
+    host, port = split_host_port(address)
     try:
         await listener.start(host, port)
     except OSError as error:
-        raise _cannot_listen(listen.http, "listen.http", error) from None
+        raise _cannot_listen(address, key, error) from None
 
 
 async def listen_batch(
-    pump: Pump, tokens: TokenTable[BatchPort], listen: ListenConfig
+    pump: Pump,
+    tokens: TokenTable[BatchPort],
+    listen: ListenConfig,
+    ssl_context: ssl.SSLContext | None,
 ) -> BatchListener | None:
     """None where there is no `listen.batch`."""
     if listen.batch is None:
         return None
-    listener = BatchListener(pump, tokens, ssl_context=_batch_context(listen))
+    listener = BatchListener(pump, tokens, ssl_context=ssl_context)
     try:
         if listen.batch.startswith(_UNIX):
             await listener.start_unix(listen.batch.removeprefix(_UNIX))
@@ -61,21 +78,6 @@ async def listen_batch(
     except OSError as error:
         raise _cannot_listen(listen.batch, "listen.batch", error) from None
     return listener
-
-
-def _batch_context(listen: ListenConfig) -> ssl.SSLContext | None:
-    if listen.batch_tls_certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(listen.batch_tls_certificate, listen.batch_tls_key)
-    except OSError as error:
-        # ssl.SSLError is one too, and says what is wrong with the contents.
-        reason = error.strerror or str(error)
-        raise ConfigError(
-            f"certificate or key cannot be used: {reason}", key="listen.batch_tls_certificate"
-        ) from None
-    return context
 
 
 def _check_address(address: str, key: str) -> None:

@@ -97,8 +97,14 @@ class HttpListener:
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises OSError. Port 0 picks a free one, see `port`."""
+        is_tls = self._ssl_context is not None
         self._server = await self._loop.create_server(
-            lambda: FastConnection(self), host, port, ssl=self._ssl_context, backlog=1_024
+            lambda: FastConnection(self),
+            host,
+            port,
+            ssl=self._ssl_context,
+            ssl_handshake_timeout=self.limits.request_seconds if is_tls else None,
+            backlog=1_024,
         )
         self.port = self._server.sockets[0].getsockname()[1]
         if self._sweep_timer is None:

@@ -87,6 +87,15 @@ def test_required_fields() -> None:
     assert done.status == 2 and "--asset-scale" in done.stderr
 
 
+def test_lists_of_ours() -> None:
+    with Recorder() as recorder:
+        words = ("accounts", "create", "al", "--asset-code", "A", "--asset-scale", "1")
+        more = ("--allowed-destinations", "g.a,g.b", "--circuit-breaker", "true")
+        assert fastilp(*words, *more, "--node", recorder.url).status == 0
+    body = json.loads(recorder.calls[0].body)
+    assert body["allowed_destinations"] == ["g.a", "g.b"] and body["circuit_breaker"] == "true"
+
+
 def test_testnet_setup() -> None:
     """CLI-15, with a provider of ours: the one that ilp-cli asks is gone."""
     answers = {"/api/accounts/xrp": (200, ACCOUNT_THERE)}

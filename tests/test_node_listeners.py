@@ -1,0 +1,162 @@
+"""A node's listening addresses: TLS that follows its files, and an admin API of its own."""
+
+import http.client
+import json
+import shutil
+import socket
+import ssl
+import time
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastilp._core.packet import Fulfill, decode
+from fastilp.node.certificates import Certificate
+from tests.certificates import certificate_file
+from tests.cli.command import fastilp
+from tests.node_process import ADMIN_TOKEN, NodeProcess
+from tests.test_node import ACCOUNTS, prepare
+
+WAIT_SECONDS = 60.0
+ADMIN_PATHS = ("/accounts", "/accounts/alice", "/accounts/alice/balance", "/status", "/routes")
+
+
+def fingerprint(address: str) -> bytes:
+    """Of the certificate that a new connection is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as plain:
+        with context.wrap_socket(plain) as secure:
+            found = secure.getpeercert(binary_form=True)
+    assert found is not None
+    return found
+
+
+def connection(address: str, pem: Path) -> http.client.HTTPSConnection:
+    context = ssl.create_default_context(cafile=str(pem))
+    return http.client.HTTPSConnection(address, context=context, timeout=60)
+
+
+def pay(client: http.client.HTTPSConnection) -> None:
+    headers = {
+        "Authorization": "Bearer alice-token",
+        "Content-Type": "application/octet-stream",
+    }
+    client.request("POST", "/accounts/alice/ilp", prepare("example.node.loop"), headers)
+    answer = decode(client.getresponse().read())
+    assert isinstance(answer, Fulfill)
+
+
+@pytest.fixture
+def pem(tmp_path: Path) -> Path:
+    return certificate_file(tmp_path)
+
+
+@pytest.fixture
+def secure(tmp_path: Path, pem: Path) -> Iterator[NodeProcess]:
+    listen = (
+        f'http_tls_certificate = "{pem}"\nbatch = "127.0.0.1:0"\nbatch_tls_certificate = "{pem}"'
+    )
+    with NodeProcess(tmp_path / "node", ACCOUNTS, listen=listen) as node:
+        yield node
+
+
+def renew(pem: Path, directory: Path) -> None:
+    """As tools do that renew certificates: written beside it, then moved into place."""
+    directory.mkdir()
+    certificate_file(directory).replace(pem)
+
+
+def test_a_renewed_certificate_reaches_new_connections(
+    secure: NodeProcess, pem: Path, tmp_path: Path
+) -> None:
+    old = shutil.copy(pem, tmp_path / "old.pem")
+    before = fingerprint(secure.http)
+    assert fingerprint(secure.batch) == before
+    client = connection(secure.http, old)
+    pay(client)
+    opened = client.sock
+    renew(pem, tmp_path / "renewed")
+    end = time.monotonic() + WAIT_SECONDS
+    for address in (secure.http, secure.batch):
+        while fingerprint(address) == before:
+            assert time.monotonic() < end, secure.log()
+            time.sleep(0.05)
+    # The connection that was open is the same one, and a new one trusts the new certificate alone.
+    pay(client)
+    assert client.sock is opened
+    client.close()
+    fresh = connection(secure.http, pem)
+    pay(fresh)
+    fresh.close()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        pay(connection(secure.http, old))
+    replaced = [each for each in secure.events() if each["message"] == "certificate replaced"]
+    assert {each["setting"] for each in replaced} == {
+        "listen.http_tls_certificate",
+        "listen.batch_tls_certificate",
+    }
+
+
+def test_commands_over_tls(secure: NodeProcess, pem: Path) -> None:
+    where = ("--node", f"https://{secure.http}", "--auth", ADMIN_TOKEN)
+    done = fastilp("accounts", "list", *where, "--ca-file", str(pem))
+    assert (done.status, len(json.loads(done.stdout))) == (0, 2), done.stderr
+    distrusted = fastilp("accounts", "list", *where)
+    assert distrusted.status == 1 and "--ca-file" in distrusted.stderr
+    plain = fastilp("accounts", "list", "--node", f"http://{secure.http}")
+    assert plain.status == 1 and "https" in plain.stderr
+
+
+def test_files_that_cannot_be_used_replace_nothing(pem: Path, tmp_path: Path) -> None:
+    certificate = Certificate(str(pem), None, "listen.http_tls_certificate")
+    used = certificate._current
+    certificate.refresh()
+    assert certificate._current is used
+    whole = pem.read_bytes()
+    pem.write_bytes(b"half of it")
+    certificate.refresh()
+    assert certificate._current is used
+    pem.unlink()
+    certificate.refresh()
+    assert certificate._current is used
+    pem.write_bytes(whole)
+    certificate.refresh()
+    assert certificate._current is not used
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Iterator[NodeProcess]:
+    with NodeProcess(tmp_path / "node", ACCOUNTS, listen='admin = "127.0.0.1:0"') as node:
+        yield node
+
+
+def test_an_admin_api_of_its_own(apart: NodeProcess) -> None:
+    assert isinstance(decode(apart.send("alice", prepare("example.node.loop"))), Fulfill)
+    for path in ADMIN_PATHS:
+        assert apart.status_of(path, ADMIN_TOKEN) == 404, path
+        assert apart.status_of(path, "alice-token") == 404, path
+    assert apart.request("/", "") == b"OK"
+    admin = apart.ready()["admin"]
+    assert admin != apart.http
+    done = fastilp("status", "--node", f"http://{admin}", "--auth", ADMIN_TOKEN, "--json")
+    balances = {each["username"]: each["balance"] for each in json.loads(done.stdout)["accounts"]}
+    assert balances == {"alice": "-10", "loop": "10"}
+    apart.http = admin
+    assert apart.get("/")["status"] == "Ready"
+    # Packets too: whoever comes there may as well pay.
+    assert isinstance(decode(apart.send("alice", prepare("example.node.loop"))), Fulfill)
+    with pytest.raises(urllib.error.HTTPError):
+        apart.request("/accounts", "alice-token")
+
+
+def test_the_command_line_finds_the_admin_address(apart: NodeProcess) -> None:
+    admin = apart.ready()["admin"]
+    text = apart.config.read_text().replace('admin = "127.0.0.1:0"', f'admin = "{admin}"')
+    apart.config.write_text(text)
+    done = fastilp("accounts", "list", "-c", str(apart.config))
+    assert done.status == 0 and "alice" in done.stdout
