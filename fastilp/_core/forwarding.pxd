@@ -11,16 +11,15 @@ cdef enum:
 
 
 cdef struct Forward:
-    uint64_t key                # 48 bits of the hash, size of the prefix; 0 = the slot is empty
-    uint32_t offset             # of the prefix in the log
-    uint32_t target
+    uint32_t tag                # upper half of the hash
+    uint32_t offset             # of the prefix in the log; 0 = the slot is empty
 
 
 cdef struct Slots:
-    # Places follow the upper bits of the key, so that twice as many slots keep the order.
+    # Places follow the upper bits of the tag, so that twice as many slots keep the order.
     Forward* at
     size_t mask                 # number of slots - 1, a power of two - 1
-    uint32_t shift              # from a key to its home
+    uint32_t shift              # from a tag to its home
 
 
 cdef class ForwardingTable:
@@ -50,8 +49,8 @@ cdef class ForwardingTable:
     # 0, or -1 if there is no such prefix.
     cdef int delete(self, const uint8_t* prefix, size_t size) noexcept nogil
 
-    cdef Slots* _slots_of(self, uint64_t key) noexcept nogil
-    cdef Forward* _find(self, uint64_t key, const uint8_t* prefix) noexcept nogil
+    cdef Slots* _slots_of(self, uint32_t tag) noexcept nogil
+    cdef Forward* _find(self, uint32_t tag, const uint8_t* prefix, size_t size) noexcept nogil
     cdef void _count_depth(self, uint32_t depth, int change) noexcept nogil
     cdef void _close_gap(self, Slots* slots, size_t gap) noexcept nogil
     cdef void _keep_house(self) noexcept nogil

@@ -13,7 +13,8 @@ from libc.string cimport memset
 from fastilp._core.limits cimport ADDRESS_SIZE_MAX, PREFIX_SEGMENTS_MAX
 from fastilp._core.prefix_log cimport (
     LOG_HEAD_SIZE, PAGES_HUGE_SIZE, log_append, log_at, log_delete, log_drop_oldest, log_free,
-    log_is_dirty, log_oldest_record, pages_forget, pages_free, pages_get, pages_settle,
+    log_is_dirty, log_oldest_record, log_prefix_size, log_set_target, log_target, pages_forget,
+    pages_free, pages_get, pages_settle,
 )
 
 cdef extern from "hash.h" nogil:
@@ -29,7 +30,7 @@ cdef extern from "address_scan.h" nogil:
     bint address_same(const uint8_t* a, const uint8_t* b, size_t size)
 
 cdef extern from *:
-    void __builtin_prefetch(const void* address) noexcept nogil
+    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
     int __builtin_ctzll(uint64_t bits) noexcept nogil
 
 cdef enum:
@@ -41,13 +42,12 @@ cdef enum:
     MOVES_PER_CHANGE = 32
     # Bytes of deleted prefixes and of live ones that it looks at while the log is cleaned.
     CLEANS_PER_CHANGE = 2_048
-    KEY_SIZE_MASK = 0xFFFF
 
 
 cdef inline bint _open_slots(Slots* slots, size_t capacity) noexcept nogil:
     slots.at = <Forward*>pages_get(capacity * sizeof(Forward))
     slots.mask = capacity - 1
-    slots.shift = 64 - __builtin_ctzll(capacity)
+    slots.shift = 32 - __builtin_ctzll(capacity)
     return slots.at != NULL
 
 
@@ -56,17 +56,17 @@ cdef inline void _close_slots(Slots* slots) noexcept nogil:
     slots.at = NULL
 
 
-cdef inline Forward* _empty_slot(Slots* slots, uint64_t key) noexcept nogil:
-    cdef size_t i = key >> slots.shift
-    while slots.at[i].key:
+cdef inline Forward* _empty_slot(Slots* slots, uint32_t tag) noexcept nogil:
+    cdef size_t i = tag >> slots.shift
+    while slots.at[i].offset:
         i = (i + 1) & slots.mask
     return &slots.at[i]
 
 
-cdef inline uint64_t _key_of(
-    hash_path_t* hashes, const uint8_t* prefix, size_t size
-) noexcept nogil:
-    return (hash_prefix(hashes, prefix, size) & ~<uint64_t>KEY_SIZE_MASK) | size
+cdef inline uint32_t _tag_of(const uint8_t* prefix, size_t size) noexcept nogil:
+    cdef hash_path_t hashes
+    hash_start(&hashes)
+    return <uint32_t>(hash_prefix(&hashes, prefix, size) >> 32)
 
 
 cdef inline uint64_t _dots_of(const uint8_t* address, size_t size, size_t start) noexcept nogil:
@@ -97,8 +97,17 @@ cdef struct Path:
     hash_path_t hashes
 
 
-cdef inline uint64_t _path_key(Path* path, const uint8_t* address) noexcept nogil:
-    return _key_of(&path.hashes, address, path.ends[path.depth - 1])
+cdef inline uint32_t _path_size(const Path* path) noexcept nogil:
+    return path.ends[path.depth - 1]
+
+
+cdef inline uint32_t _path_tag(Path* path, const uint8_t* address) noexcept nogil:
+    return <uint32_t>(hash_prefix(&path.hashes, address, _path_size(path)) >> 32)
+
+
+# The bytes of a prefix as they lie in the log, against those of an address.
+cdef inline bint _same(const uint8_t* prefix, const uint8_t* address, size_t size) noexcept nogil:
+    return log_prefix_size(prefix) == size and address_same(prefix, address, size)
 
 
 @cython.final
@@ -177,9 +186,9 @@ cdef class ForwardingTable:
         if slots.at == NULL:
             return
         for i in range(slots.mask + 1):
-            if slots.at[i].key:
+            if slots.at[i].offset:
                 prefix = log_at(&self._log, slots.at[i].offset)
-                found.append((prefix[:slots.at[i].key & KEY_SIZE_MASK], slots.at[i].target))
+                found.append((prefix[:log_prefix_size(prefix)], log_target(prefix)))
 
     # --- lookups ----------------------------------------------------------------------------------
 
@@ -188,9 +197,9 @@ cdef class ForwardingTable:
         cdef Forward* slot
         _enter(self, &path, address, size)
         while path.depth:
-            slot = self._find(_path_key(&path, address), address)
-            if slot.key:
-                return slot.target
+            slot = self._find(_path_tag(&path, address), address, _path_size(&path))
+            if slot.offset:
+                return log_target(log_at(&self._log, slot.offset))
             path.depth = self._depth_used[path.depth - 1]
         return self._default_target
 
@@ -205,18 +214,18 @@ cdef class ForwardingTable:
             )
             start += LOOKUP_GROUP
 
-    cdef Slots* _slots_of(self, uint64_t key) noexcept nogil:
+    cdef Slots* _slots_of(self, uint32_t tag) noexcept nogil:
         """Where a prefix is, or would be."""
-        cdef size_t distance = ((key >> self._slots.shift) - self._start) & self._slots.mask
+        cdef size_t distance = ((tag >> self._slots.shift) - self._start) & self._slots.mask
         return &self._next if distance < self._moved else &self._slots
 
-    cdef Forward* _find(self, uint64_t key, const uint8_t* prefix) noexcept nogil:
+    cdef Forward* _find(self, uint32_t tag, const uint8_t* prefix, size_t size) noexcept nogil:
         """The slot that holds the prefix, or the empty one where it would go."""
-        cdef Slots* slots = self._slots_of(key)
-        cdef size_t i = key >> slots.shift
-        while slots.at[i].key:
-            if slots.at[i].key == key and address_same(
-                log_at(&self._log, slots.at[i].offset), prefix, key & KEY_SIZE_MASK
+        cdef Slots* slots = self._slots_of(tag)
+        cdef size_t i = tag >> slots.shift
+        while slots.at[i].offset:
+            if slots.at[i].tag == tag and _same(
+                log_at(&self._log, slots.at[i].offset), prefix, size
             ):
                 break
             i = (i + 1) & slots.mask
@@ -226,9 +235,7 @@ cdef class ForwardingTable:
 
     cdef int insert(self, const uint8_t* prefix, size_t size, uint32_t target) noexcept nogil:
         cdef Forward* slot
-        cdef uint64_t key
-        cdef hash_path_t hashes
-        cdef uint32_t depth
+        cdef uint32_t depth, tag
         if size == 0:
             self._default_target = target
             return 0
@@ -238,23 +245,22 @@ cdef class ForwardingTable:
         self._keep_house()
         if not self._has_room():
             return -1
-        hash_start(&hashes)
-        key = _key_of(&hashes, prefix, size)
-        slot = self._find(key, prefix)
-        if slot.key == 0:
-            if log_append(&self._log, prefix, <uint16_t>size, &slot.offset) < 0:
-                return -1
-            slot.key = key
-            self._count += 1
-            self._count_depth(depth, 1)
-        slot.target = target
+        tag = _tag_of(prefix, size)
+        slot = self._find(tag, prefix, size)
+        if slot.offset:
+            log_set_target(log_at(&self._log, slot.offset), target)
+            return 0
+        if log_append(&self._log, prefix, <uint16_t>size, target, &slot.offset) < 0:
+            return -1
+        slot.tag = tag
+        self._count += 1
+        self._count_depth(depth, 1)
         return 0
 
     cdef int delete(self, const uint8_t* prefix, size_t size) noexcept nogil:
         cdef Slots* slots
         cdef Forward* slot
-        cdef uint64_t key
-        cdef hash_path_t hashes
+        cdef uint32_t tag
         if size == 0:
             if self._default_target == FORWARDING_NONE:
                 return -1
@@ -263,15 +269,14 @@ cdef class ForwardingTable:
         if size > ADDRESS_SIZE_MAX:
             return -1
         self._keep_house()
-        hash_start(&hashes)
-        key = _key_of(&hashes, prefix, size)
-        slot = self._find(key, prefix)
-        if slot.key == 0:
+        tag = _tag_of(prefix, size)
+        slot = self._find(tag, prefix, size)
+        if slot.offset == 0:
             return -1
         log_delete(&self._log, <uint32_t>size)
         self._count -= 1
         self._count_depth(_depth_of(prefix, size), -1)
-        slots = self._slots_of(key)
+        slots = self._slots_of(tag)
         self._close_gap(slots, slot - slots.at)
         return 0
 
@@ -290,9 +295,9 @@ cdef class ForwardingTable:
         cdef size_t i = gap, home
         while True:
             i = (i + 1) & slots.mask
-            if slots.at[i].key == 0:
+            if slots.at[i].offset == 0:
                 break
-            home = slots.at[i].key >> slots.shift
+            home = slots.at[i].tag >> slots.shift
             # An entry may fill the gap if its home is not in (gap, i], cyclically.
             if ((i - home) & slots.mask) >= ((i - gap) & slots.mask):
                 slots.at[gap] = slots.at[i]
@@ -305,8 +310,9 @@ cdef class ForwardingTable:
         """A bounded part of what is due: each insert and delete does its share."""
         cdef size_t capacity = self._slots.mask + 1
         if self._next.at == NULL:
-            # From 5/8 full on runs become long. Half as many slots are then a quarter full.
-            if self._count * 8 >= capacity * 5:
+            # From 5/8 full on runs become long. Half as many slots are then a quarter full. Places
+            # are bits of a tag, so there are at most 2**31.
+            if self._count * 8 >= capacity * 5 and self._slots.shift > 1:
                 self._begin_resizing(capacity * 2)
             elif self._count * 8 < capacity and capacity > CAPACITY_MIN:
                 self._begin_resizing(capacity // 2)
@@ -325,7 +331,7 @@ cdef class ForwardingTable:
             return
         # Runs are moved whole, so moving starts behind the end of one.
         self._start = 0
-        while self._slots.at[self._start].key:
+        while self._slots.at[self._start].offset:
             self._start += 1
         self._moved = 0
 
@@ -337,9 +343,9 @@ cdef class ForwardingTable:
         cdef bint occupied = True
         while occupied or self._moved < last:
             slot = &self._slots.at[(self._start + self._moved) & self._slots.mask]
-            occupied = slot.key != 0
+            occupied = slot.offset != 0
             if occupied:
-                _empty_slot(&self._next, slot.key)[0] = slot[0]
+                _empty_slot(&self._next, slot.tag)[0] = slot[0]
                 memset(slot, 0, sizeof(Forward))
             self._moved += 1
             self.steps += 1
@@ -369,7 +375,6 @@ cdef class ForwardingTable:
         cdef uint32_t size, offset, done = 0
         cdef uint8_t* prefix
         cdef Forward* slot
-        cdef hash_path_t hashes
         while done < CLEANS_PER_CHANGE:
             self.steps += 1
             size = log_oldest_record(&self._log, &offset)
@@ -377,10 +382,11 @@ cdef class ForwardingTable:
                 log_drop_oldest(&self._log)
                 return
             prefix = log_at(&self._log, offset)
-            hash_start(&hashes)
-            slot = self._find(_key_of(&hashes, prefix, size), prefix)
-            if slot.key and slot.offset == offset:
-                if log_append(&self._log, prefix, <uint16_t>size, &slot.offset) < 0:
+            slot = self._find(_tag_of(prefix, size), prefix, size)
+            if slot.offset == offset:
+                if log_append(
+                    &self._log, prefix, <uint16_t>size, log_target(prefix), &slot.offset
+                ) < 0:
                     return
                 log_delete(&self._log, size)
             self._log.cleaned += LOG_HEAD_SIZE + size
@@ -411,10 +417,10 @@ cdef inline void _enter(
     path.depth = table._depth_used[count]
 
 
-cdef inline Forward* _candidate(Slots* slots, uint64_t key) noexcept nogil:
+cdef inline Forward* _candidate(Slots* slots, uint32_t tag) noexcept nogil:
     """The first slot that could hold the prefix, or an empty one: does not look at bytes."""
-    cdef size_t i = key >> slots.shift
-    while slots.at[i].key and slots.at[i].key != key:
+    cdef size_t i = tag >> slots.shift
+    while slots.at[i].offset and slots.at[i].tag != tag:
         i = (i + 1) & slots.mask
     return &slots.at[i]
 
@@ -425,34 +431,36 @@ cdef size_t _lookup_round(
 ) noexcept nogil:
     """One depth of each address that has no target yet, in three passes: each asks for the memory
     that the next one reads, slots, then prefixes. How many are still open."""
-    cdef uint64_t[LOOKUP_GROUP] keys
-    cdef (Forward*)[LOOKUP_GROUP] candidates
+    cdef uint32_t[LOOKUP_GROUP] tags
+    cdef uint32_t[LOOKUP_GROUP] offsets
     cdef Slots* slots
-    cdef Forward* slot
     cdef const uint8_t* prefix
     cdef Path* path
+    cdef uint32_t offset
     cdef size_t left = 0, i, n
     for n in range(open_count):
         i = open_indexes[n]
-        keys[n] = _path_key(&paths[i], addresses[i])
-        slots = table._slots_of(keys[n])
-        __builtin_prefetch(&slots.at[keys[n] >> slots.shift])
+        tags[n] = _path_tag(&paths[i], addresses[i])
+        slots = table._slots_of(tags[n])
+        prefetch(&slots.at[tags[n] >> slots.shift])
     for n in range(open_count):
-        slot = _candidate(table._slots_of(keys[n]), keys[n])
-        candidates[n] = slot
-        if slot.key:
-            __builtin_prefetch(log_at(&table._log, slot.offset))
+        offsets[n] = _candidate(table._slots_of(tags[n]), tags[n]).offset
+        if offsets[n]:
+            prefix = log_at(&table._log, offsets[n])
+            prefetch(prefix - LOG_HEAD_SIZE)
+            # It may lie in two cache lines.
+            prefetch(prefix + _path_size(&paths[open_indexes[n]]) - 1)
     for n in range(open_count):
         i = open_indexes[n]
-        slot = candidates[n]
-        if slot.key:
-            prefix = log_at(&table._log, slot.offset)
-            if not address_same(prefix, addresses[i], slot.key & KEY_SIZE_MASK):
-                slot = table._find(keys[n], addresses[i])
-        if slot.key:
-            targets[i] = slot.target
-            continue
         path = &paths[i]
+        offset = offsets[n]
+        if offset:
+            prefix = log_at(&table._log, offset)
+            if not _same(prefix, addresses[i], _path_size(path)):
+                offset = table._find(tags[n], addresses[i], _path_size(path)).offset
+        if offset:
+            targets[i] = log_target(log_at(&table._log, offset))
+            continue
         path.depth = table._depth_used[path.depth - 1]
         if path.depth:
             open_indexes[left] = <uint8_t>i

@@ -1,6 +1,7 @@
-# The prefixes of the forwarding table, one behind the other in chunks of 2 MiB that never move.
-# A deleted prefix stays where it lies; the table copies what is alive out of the oldest chunk, a
-# few records at a time, and the chunk goes. Offsets are 32 bits: chunk and place. Imports nothing.
+# The prefixes of the forwarding table and their targets, one behind the other in chunks of 2 MiB
+# that never move. A deleted one stays where it lies; the table copies what is alive out of the
+# oldest chunk, a few records at a time, and the chunk goes. Offsets are 32 bits: chunk and place; 0
+# is none. Imports nothing.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -18,8 +19,8 @@ cdef enum:
     LOG_CHUNK_BITS = 21
     LOG_CHUNK_SIZE = 1 << LOG_CHUNK_BITS
     LOG_CHUNKS_MAX = 1 << (32 - LOG_CHUNK_BITS)
-    # Before each prefix, its size; 0 where the chunk ends.
-    LOG_HEAD_SIZE = 2
+    # Before each prefix, its target and its size; the size is 0 where the chunk ends.
+    LOG_HEAD_SIZE = 6
 
 
 cdef struct PrefixLog:
@@ -37,6 +38,22 @@ cdef struct PrefixLog:
 
 cdef inline uint8_t* log_at(const PrefixLog* log, uint32_t offset) noexcept nogil:
     return log.chunks[offset >> LOG_CHUNK_BITS] + (offset & (LOG_CHUNK_SIZE - 1))
+
+
+cdef inline uint32_t log_prefix_size(const uint8_t* prefix) noexcept nogil:
+    cdef uint16_t size
+    memcpy(&size, prefix - 2, 2)
+    return size
+
+
+cdef inline uint32_t log_target(const uint8_t* prefix) noexcept nogil:
+    cdef uint32_t target
+    memcpy(&target, prefix - LOG_HEAD_SIZE, 4)
+    return target
+
+
+cdef inline void log_set_target(uint8_t* prefix, uint32_t target) noexcept nogil:
+    memcpy(prefix - LOG_HEAD_SIZE, &target, 4)
 
 
 cdef inline int log_reserve_numbers(PrefixLog* log) noexcept nogil:
@@ -84,7 +101,7 @@ cdef inline int log_begin_chunk(PrefixLog* log) noexcept nogil:
 
 
 cdef inline int log_append(
-    PrefixLog* log, const uint8_t* prefix, uint16_t size, uint32_t* offset
+    PrefixLog* log, const uint8_t* prefix, uint16_t size, uint32_t target, uint32_t* offset
 ) noexcept nogil:
     """Where the copy lies. -1 when memory is exhausted."""
     cdef uint32_t whole = LOG_HEAD_SIZE + size
@@ -93,7 +110,8 @@ cdef inline int log_append(
         if log_begin_chunk(log) < 0:
             return -1
     at = log.chunks[log.newest] + log.newest_size
-    memcpy(at, &size, LOG_HEAD_SIZE)
+    memcpy(at, &target, 4)
+    memcpy(at + 4, &size, 2)
     memcpy(at + LOG_HEAD_SIZE, prefix, size)
     offset[0] = (log.newest << LOG_CHUNK_BITS) | (log.newest_size + LOG_HEAD_SIZE)
     log.newest_size += whole
@@ -114,11 +132,10 @@ cdef inline bint log_is_dirty(const PrefixLog* log) noexcept nogil:
 
 cdef inline uint32_t log_oldest_record(const PrefixLog* log, uint32_t* offset) noexcept nogil:
     """Size and offset of the record that cleaning has come to, 0 at the end of the chunk."""
-    cdef uint16_t size = 0
-    if log.cleaned + LOG_HEAD_SIZE <= LOG_CHUNK_SIZE:
-        memcpy(&size, log.chunks[log.oldest] + log.cleaned, LOG_HEAD_SIZE)
+    if log.cleaned + LOG_HEAD_SIZE >= LOG_CHUNK_SIZE:
+        return 0
     offset[0] = (log.oldest << LOG_CHUNK_BITS) | (log.cleaned + LOG_HEAD_SIZE)
-    return size
+    return log_prefix_size(log_at(log, offset[0]))
 
 
 cdef inline void log_drop_oldest(PrefixLog* log) noexcept nogil:
