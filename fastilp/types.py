@@ -37,9 +37,9 @@ class EndpointKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccountDetails:
-    """An account as control and storage know it: names and meaning of docs/configuration.md.
+    """An account as control knows it: names and meaning of docs/configuration.md.
 
-    Tokens are plain text here. Never log one of these.
+    Incoming tokens are keyed hashes, outgoing ones plain text. Never log one of these.
     """
 
     username: str
@@ -61,13 +61,13 @@ class AccountDetails:
     allowed_destinations: tuple[str, ...] | None = None
     circuit_breaker: bool = False
     ilp_over_http_url: str | None = None
-    ilp_over_http_incoming_token: str | None = None
+    ilp_over_http_incoming_token: bytes | None = None
     ilp_over_http_outgoing_token: str | None = None
     ilp_over_batch_url: str | None = None
-    ilp_over_batch_incoming_token: str | None = None
+    ilp_over_batch_incoming_token: bytes | None = None
     ilp_over_batch_outgoing_token: str | None = None
     ilp_over_btp_url: str | None = None
-    ilp_over_btp_incoming_token: str | None = None
+    ilp_over_btp_incoming_token: bytes | None = None
     ilp_over_btp_outgoing_token: str | None = None
     settle_threshold: int | None = None
     settle_to: int | None = None

@@ -35,6 +35,8 @@ cdef class Output(Tables):
     cdef void tally_reject(
         self, uint32_t account_out, const uint8_t* packet, size_t size
     ) noexcept nogil
+    # A refused Prepare: whose limit was it?
+    cdef void note_limit(self, const Row* row) noexcept nogil
     # False: nobody is there to take it; an answer then counts as undeliverable.
     cdef inline bint send(
         self, uint32_t link, uint32_t request_id, const uint8_t* packet, size_t size, bint answer

@@ -15,9 +15,11 @@ from fastilp._core.packet cimport (
     RejectFields, fulfill_parse, fulfill_size, fulfill_write, prepare_parse, prepare_size,
     prepare_write, reject_parse, reject_size, reject_write,
 )
-from fastilp._core.row cimport Row
+from fastilp._core.row cimport ROW_NONE, Row
 from fastilp._core.status cimport (
-    STATUS_AMOUNT_OUT_TOO_LARGE, STATUS_AMOUNT_OVERFLOW, STATUS_AMOUNT_TOO_LARGE, STATUS_COUNT,
+    STATUS_AMOUNT_OUT_TOO_LARGE, STATUS_AMOUNT_OVERFLOW, STATUS_AMOUNT_RATE_LIMITED,
+    STATUS_AMOUNT_TOO_LARGE, STATUS_CONNECTOR_BUSY, STATUS_COUNT, STATUS_EXCEEDS_CEILING,
+    STATUS_EXCEEDS_FLOOR, STATUS_EXCEEDS_IN_FLIGHT, STATUS_PACKETS_RATE_LIMITED, STATUS_PEER_BUSY,
     STATUS_UNDELIVERABLE,
     StatusInfo, status_info,
 )
@@ -122,6 +124,24 @@ cdef class Output(Tables):
                 self._refused_by[account_out] = packet[
                     fields.triggered_by:fields.triggered_by + fields.triggered_by_size
                 ]
+
+    cdef void note_limit(self, const Row* row) noexcept nogil:
+        cdef uint8_t status = row.status
+        cdef uint32_t account = row.account_in
+        if (
+            status == STATUS_EXCEEDS_CEILING or status == STATUS_EXCEEDS_IN_FLIGHT
+            or status == STATUS_PEER_BUSY or status == STATUS_AMOUNT_OUT_TOO_LARGE
+        ):
+            account = row.account_out
+        elif not (
+            status == STATUS_EXCEEDS_FLOOR or status == STATUS_AMOUNT_TOO_LARGE
+            or status == STATUS_PACKETS_RATE_LIMITED or status == STATUS_AMOUNT_RATE_LIMITED
+            or status == STATUS_CONNECTOR_BUSY
+        ):
+            return
+        if account != ROW_NONE:
+            self.tallies[account].limit_hits += 1
+            self.tallies[account].last_limit = status
 
     def refused_by(self, Account account not None):
         """Who said T04 last of what was sent to the account; see output.pyi."""

@@ -524,6 +524,7 @@ cdef class Switch(Admission):
         self._counts[row.status] += 1
         if row.status == STATUS_UNMATCHED:
             return
+        self.note_limit(row)
         if row.flags & ROW_AMOUNT_TAKEN:
             policy_gives_back(&self.ways[row.account_in].policy, row.amount, self.now_ms)
         if row.flags & ROW_AMOUNT_OUT_TAKEN:

@@ -24,10 +24,12 @@ cdef enum WayFlag:
 
 
 cdef struct Tally:
-    # What went wrong with an account as next hop, since the start.
+    # What went wrong with an account since the start: as next hop, and by its limits.
     uint64_t link_failures          # T01 of our own transports: nobody there, connection lost
     uint64_t refused_balance        # T04 of the peer: by its books we owe it too much
     uint64_t timed_out
+    uint32_t limit_hits             # Prepares that a limit of the account refused, modulo 2**32
+    uint8_t last_limit              # STATUS_* of the last one
 
 
 cdef struct Way:

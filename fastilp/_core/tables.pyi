@@ -43,6 +43,14 @@ class Tables:
         """Change settings of a live account; buckets keep their level."""
     def close_account(self, account: Account) -> None:
         """No new Prepares from or to it; what is in flight goes on."""
+    def remove_account(self, account: Account) -> None:
+        """Forget a closed account once nothing of it is in flight: its name is free again, its
+        counters stay with the ledger. Its routes lead nowhere until they are set anew."""
+    def in_flight_of(self, account: Account) -> tuple[int, int]:
+        """Prepares from the account, and to it, that wait for an answer."""
+    def limit_hits_of(self, account: Account) -> tuple[int, str]:
+        """How often a limit of the account refused a Prepare since it was added (modulo 2**32), and
+        the name of the last outcome (`statuses`)."""
     def settings(self, account: Account) -> dict[str, Any]: ...
     def set_punt(self, account: Account, punted: bool) -> None:
         """What the account sends goes to `control`, which answers it or hands in a Prepare of the
@@ -81,6 +89,9 @@ class Tables:
     def set_rate(self, asset_code: str, rate: Fraction | Decimal | int | str) -> None:
         """Value of one standard unit of the asset. Raises UsageError for zero, negative or inexact
         beyond 128 bits."""
+    def set_rates(self, rates: dict[str, Fraction | Decimal | int | str]) -> None:
+        """Replace all rates at once; assets that are not named lose theirs. Raises UsageError, and
+        then nothing has changed."""
     def set_spread(self, spread: Fraction | Decimal | int | str) -> None:
         """Taken from every conversion between different assets; 0 <= spread < 1."""
     def receive(self, packets: Iterable[tuple[Link, int, bytes]]) -> None:

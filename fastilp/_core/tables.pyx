@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
+from libc.string cimport memset
 
 from fastilp._core.connection_batch cimport BatchConnection
 from fastilp._core.connection_btp cimport BtpConnection
@@ -24,6 +25,7 @@ from fastilp._core.policy cimport (
 )
 from fastilp._core.rates cimport RateTable
 from fastilp._core.row cimport batch_append, batch_free
+from fastilp._core.status cimport status_info
 
 from fastilp._core.ledger import account_id_of
 from fastilp._core.packet import is_valid_address, is_valid_prefix
@@ -208,6 +210,7 @@ cdef class Tables:
         self._room_for_way(account.index)
         way = &self.ways[account.index]
         way.opened = 1
+        way.special = 0
         way.asset = asset
         self._accounts[name] = account
         way.policy.max_packet_amount = <uint64_t>-1
@@ -236,6 +239,37 @@ cdef class Tables:
         """No new Prepares from or to it; what is in flight goes on."""
         self._check(account)
         self.ways[account.index].special |= WAY_CLOSED
+
+    def remove_account(self, Account account):
+        """Forget a closed account once nothing of it is in flight: its name is free again, its
+        counters stay with the ledger. Its routes lead nowhere until they are set anew."""
+        cdef Way* way
+        self._check(account)
+        way = &self.ways[account.index]
+        if not way.special & WAY_CLOSED or way.in_flight_in or way.in_flight_out:
+            raise UsageError(f"account {account.name} is open, or packets of it are in flight")
+        self.ledger.set_limits(account, _DEFAULTS)
+        self._settings.pop(account, None)
+        self._suspended.pop(account, None)
+        del self._accounts[account.name]
+        policy_free(&way.policy)
+        memset(way, 0, sizeof(Way))
+        memset(&self.tallies[account.index], 0, sizeof(Tally))
+        # For routes that still name it.
+        way.special = WAY_CLOSED
+
+    def in_flight_of(self, Account account):
+        """Prepares from the account, and to it, that wait for an answer."""
+        self._check(account)
+        return self.ways[account.index].in_flight_in, self.ways[account.index].in_flight_out
+
+    def limit_hits_of(self, Account account):
+        """How often a limit of the account refused a Prepare, and the outcome of the last one."""
+        self._check(account)
+        cdef Tally* tally = &self.tallies[account.index]
+        if tally.limit_hits == 0:
+            return 0, ""
+        return tally.limit_hits, status_info(tally.last_limit).name.decode()
 
     def settings(self, Account account):
         """All settings of an account, defaults included."""
@@ -533,6 +567,10 @@ cdef class Tables:
     def set_rate(self, str asset_code, rate):
         """Value of one standard unit. Raises UsageError."""
         self._rates.set_rate(asset_code, rate)
+
+    def set_rates(self, dict rates):
+        """Replace all rates at once. Raises UsageError, and then nothing has changed."""
+        self._rates.set_rates(rates)
 
     def set_spread(self, spread):
         """Taken from every conversion between different asset codes. Raises UsageError."""

@@ -1,108 +1,411 @@
-"""Accounts of the node: from their details to core accounts, and their addresses as routes.
+"""Accounts of the node while it runs: made, changed and closed without a restart.
 
-Imports _core, storage, errors and types. Promises that an account keeps its id, and so its balance,
-for as long as it keeps its name; the ledger refuses another asset code or scale while any counter
-is not zero. What an account was set to is kept with its balance, except the tokens.
+Imports _core, storage, errors and types. What is written goes through `Ledger.transact` in the same
+call that changes the switch, so whoever waits for the ticket knows that the change lasts. An
+account keeps its id, and so its balance, until it is closed; closing waits for what is in flight
+and moves a balance to `written_off` behind a tombstone.
 """
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+import asyncio
+import bisect
+import gc
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
 from fastilp._core.books import Account
 from fastilp._core.switch import Switch
-from fastilp.errors import ConfigError, UsageError
-from fastilp.storage.records import ACCOUNTS, AccountRecord
-from fastilp.types import AccountDetails
-
-# Details that the switch enforces; it has the same names and defaults.
-_CORE_SETTINGS = (
-    "min_balance",
-    "max_balance",
-    "max_packet_amount",
-    "packets_per_minute_limit",
-    "amount_per_minute_limit",
-    "round_trip_time",
-    "settle_threshold",
-    "settle_to",
-    "max_in_flight_amount",
-    "in_flight_in_max",
-    "in_flight_out_max",
-    "max_packet_amount_out",
-    "amount_per_minute_limit_out",
-    "allowed_destinations",
+from fastilp.control.records import (
+    core_settings,
+    details_of_record,
+    new_core_settings,
+    record_of,
 )
-# Ledger.transact takes at most 500.
+from fastilp.control.routing import Routing
+from fastilp.control.vault import Vault
+from fastilp.errors import ConfigError, ConflictError, UsageError
+from fastilp.storage.kinds import ACCOUNTS, TOMBSTONES, AccountRecord, Tombstone
+from fastilp.storage.ledger import Ledger
+from fastilp.types import AccountDetails, Relation
+
+# Ledger.transact takes at most 500 records, and 64 bits of money in one adjustment.
 _RECORDS_PER_CALL = 500
+_ADJUSTMENT_MAX = 2**64 - 1
+_CLOSE_POLL_SECONDS = 0.01
+# Every Prepare has expired, and its row is gone, this long after the longest hold.
+_CLOSE_SECONDS = 40.0
+
+API = "api"
+CONFIG = "config"
+
+Puts = list[tuple[bytes, bytes]]
+Also = Callable[[Account, AccountDetails], Puts]
+"""More records for the transaction that an account's change is in."""
+
+
+class Wiring(Protocol):
+    """The transports of accounts; `node` has them."""
+
+    def check(self, details: AccountDetails) -> None:
+        """Raises UsageError for what no transport can use."""
+
+    def open(self, account: Account, details: AccountDetails) -> None: ...
+    def update(self, account: Account, old: AccountDetails, new: AccountDetails) -> None:
+        """No packet is lost: what is in flight on a link that goes is answered first."""
+
+    def shut(self, username: str) -> None:
+        """Tokens open nothing any more, and nobody is dialled; links stay for what is in flight."""
+
+    async def close(self, username: str) -> None: ...
+    def states(self, username: str) -> dict[str, bool]:
+        """Which links are up, by kind."""
+
+
+class Unwired:
+    """No transports: before the node listens, and for programs without any."""
+
+    def check(self, details: AccountDetails) -> None: ...
+    def open(self, account: Account, details: AccountDetails) -> None: ...
+    def update(self, account: Account, old: AccountDetails, new: AccountDetails) -> None: ...
+    def shut(self, username: str) -> None: ...
+    async def close(self, username: str) -> None: ...
+    def states(self, username: str) -> dict[str, bool]:
+        return {}
+
+
+@dataclass(slots=True)
+class Entry:
+    """A live account."""
+
+    account: Account
+    details: AccountDetails
+    origin: str
+    closing: bool = False
+
+
+def _nothing(account: Account, details: AccountDetails) -> Puts:
+    return []
 
 
 class Accounts:
     """All accounts of a switch by username."""
 
-    def __init__(self, switch: Switch) -> None:
-        self._switch = switch
-        self._details: dict[str, AccountDetails] = {}
+    def __init__(
+        self, switch: Switch, routing: Routing | None = None, vault: Vault | None = None
+    ) -> None:
+        self.switch = switch
+        self.routing = routing or Routing(switch)
+        self.vault = vault or Vault.temporary()
+        self.wiring: Wiring = Unwired()
+        self.on_closing: list[Callable[[Account], Puts]] = []
+        """Who else names accounts: forgets this one, and returns records that say so."""
+        self._entries: dict[str, Entry] = {}
+        # In order, for lists; and by what two names must not have in common.
+        self._names: list[str] = []
+        self._folded: dict[str, str] = {}
+
+    # --- At the start ---------------------------------------------------------------------------
+
+    def restore(self) -> int:
+        """Open every account that the API set last. Returns how many there are."""
+        store = self.switch.ledger.store
+        if store is None:
+            return 0
+        # A hundred thousand accounts are a million objects that stay: no use looking at them.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            for record in ACCOUNTS.items(store):
+                if record.origin == API:
+                    details = details_of_record(record, self.vault)
+                    account = self._open(details, record.account_id)
+                    self._entries[details.username] = Entry(account, details, API)
+        finally:
+            if collects:
+                gc.enable()
+        self._names = sorted(self._entries)
+        self._folded = {name.casefold(): name for name in self._names}
+        return len(self._names)
+
+    def closed_usernames(self) -> set[str]:
+        """Whose accounts were closed over the API; the settings' file must not bring them back."""
+        store = self.switch.ledger.store
+        return set() if store is None else {stone.username for stone in TOMBSTONES.items(store)}
 
     def add(self, details: AccountDetails) -> Account:
-        """Open the account, and route its address to it. Raises ConfigError that names it."""
-        settings = {name: getattr(details, name) for name in _CORE_SETTINGS}
+        """Open an account of the settings, and route its address to it. Raises ConfigError that
+        names it."""
+        record = self._record(details.username)
         try:
-            account = self._switch.add_account(
-                details.username,
-                asset_code=details.asset_code,
-                asset_scale=details.asset_scale,
-                **settings,
-            )
-            self._switch.set_route(details.ilp_address, account)
-        except UsageError as error:
+            self._check_new(details)
+            account = self._open(details, record.account_id if record else None)
+        except (UsageError, ConflictError) as error:
             raise ConfigError(str(error), key=f"accounts.{details.username}") from None
-        self._details[details.username] = details
+        self._enter(account, details, CONFIG)
         return account
 
-    def set_static_routes(self, routes: Mapping[str, str]) -> None:
-        """Prefix -> username. A static route wins over an account's address of the same prefix."""
-        for prefix, username in routes.items():
-            try:
-                self._switch.set_route(prefix, self._switch.account(username))
-            except (UsageError, KeyError) as error:
-                raise ConfigError(str(error), key=f"routes.{prefix}") from None
-
     def save(self) -> None:
-        """Keep the records of all accounts, so that a balance is explained even when its account
-        has left the settings. Tokens stay where they were given."""
-        store = self._switch.ledger.store
+        """Keep the records of all accounts of the settings, so that a balance is explained even
+        when its account has left them."""
+        store = self.switch.ledger.store
         if store is None:
             return
-        puts = [ACCOUNTS.put(_record_of(account, details)) for account, details in self]
-        changed = [(key, value) for key, value in puts if store.get(key) != value]
-        for start in range(0, len(changed), _RECORDS_PER_CALL):
-            self._switch.ledger.transact(puts=changed[start : start + _RECORDS_PER_CALL])
+        puts = []
+        for entry in self._entries.values():
+            if entry.origin == CONFIG:
+                kept = self._record(entry.details.username)
+                # Sealing draws a nonce, so equal records differ in bytes.
+                if kept is None or not self._says(kept, entry):
+                    puts.append(self._put(entry.account, entry.details, CONFIG))
+        for start in range(0, len(puts), _RECORDS_PER_CALL):
+            self.switch.ledger.transact(puts=puts[start : start + _RECORDS_PER_CALL])
 
     def left_over(self) -> Iterator[tuple[AccountRecord, int]]:
         """Accounts that are in the books and not opened, with their balance if that is not zero."""
-        store = self._switch.ledger.store
+        store = self.switch.ledger.store
         for record in ACCOUNTS.items(store) if store is not None else ():
-            counters = self._switch.ledger.counters(record.account_id)
-            if record.username in self._details or counters is None:
+            counters = self.switch.ledger.counters(record.account_id)
+            if record.username in self._entries or counters is None:
                 continue
             balance = counters["credits_posted"] - counters["debits_posted"]
             if balance != 0:
                 yield record, balance
 
+    # --- While it runs --------------------------------------------------------------------------
+
+    def create(
+        self, details: AccountDetails, *, origin: str = API, also: Also = _nothing
+    ) -> tuple[Account, int]:
+        """The account is open when this returns, and lasts once the ticket is committed. Raises
+        UsageError, ConflictError, and then there is no account."""
+        self._check_new(details)
+        self.wiring.check(details)
+        record = self._record(details.username)
+        account_id = record.account_id if record else None
+        if account_id is None and origin == API:
+            account_id = uuid.uuid4().bytes
+        account = self._open(details, account_id)
+        try:
+            puts = [self._put(account, details, origin), *also(account, details)]
+            ticket = self.switch.ledger.transact(puts=puts)
+        except BaseException:
+            self._forget(account, details)
+            raise
+        self._enter(account, details, origin)
+        self.wiring.open(account, details)
+        return account, ticket
+
+    def update(
+        self, username: str, new: AccountDetails, *, origin: str = API, also: Also = _nothing
+    ) -> int:
+        """Change a live account; limits change without resetting buckets. Returns the ticket.
+        Raises KeyError, UsageError, ConflictError, and then nothing has changed."""
+        entry = self._live(username)
+        account, old = entry.account, entry.details
+        self._check_owner(new, account)
+        self.wiring.check(new)
+        other_asset = (old.asset_code, old.asset_scale) != (new.asset_code, new.asset_scale)
+        if other_asset:
+            self._check_untouched(account)
+        puts = [self._put(account, new, origin), *also(account, new)]
+        ticket = self.switch.ledger.transact(puts=puts)
+        if other_asset:
+            self._change_asset(account, new)
+        self.switch.set_account(account, **core_settings(new))
+        if old.ilp_address != new.ilp_address:
+            self.routing.remove_address(old.ilp_address)
+            self.routing.set_address(new.ilp_address, account)
+        self._route_parent(account, new)
+        entry.details, entry.origin = new, origin
+        self.wiring.update(account, old, new)
+        return ticket
+
+    async def close(self, username: str, *, also: Also = _nothing) -> int:
+        """Take no more packets, let what is in flight end, then close for good: the balance goes to
+        `written_off`, the name is free again. Returns the ticket. Raises KeyError, ConflictError.
+        A crash before the ticket is committed leaves the account as it was."""
+        entry = self._live(username)
+        account, details = entry.account, entry.details
+        await self._quiesce(entry)
+        ledger = self.switch.ledger
+        balance = self.switch.balance(account)
+        puts = [TOMBSTONES.put(_tombstone(account, balance)), *also(account, details)]
+        for forget in self.on_closing:
+            puts += forget(account)
+        deletes = [] if ledger.store is None else [ACCOUNTS.key(username)]
+        ticket = ledger.transact(_write_off(account, balance), puts, deletes)
+        await self._take_out(entry)
+        return ticket
+
+    async def suspend(self, username: str) -> None:
+        """Close an account that has left the settings: its record and its balance stay."""
+        entry = self._live(username)
+        await self._quiesce(entry)
+        await self._take_out(entry)
+
+    # --- Looking at them ------------------------------------------------------------------------
+
     def details(self, username: str) -> AccountDetails | None:
-        return self._details.get(username)
+        entry = self._entries.get(username)
+        return None if entry is None else entry.details
+
+    def find(self, username: str) -> Entry | None:
+        return self._entries.get(username)
+
+    def page(self, after: str, limit: int) -> list[Entry]:
+        """At most `limit` accounts whose usernames come after that one, in order."""
+        start = bisect.bisect_right(self._names, after)
+        return [self._entries[name] for name in self._names[start : start + limit]]
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def __iter__(self) -> Iterator[tuple[Account, AccountDetails]]:
-        for username, details in self._details.items():
-            yield self._switch.account(username), details
+        for entry in list(self._entries.values()):
+            yield entry.account, entry.details
+
+    # --- What must not be -----------------------------------------------------------------------
+
+    def _live(self, username: str) -> Entry:
+        entry = self._entries[username]
+        if entry.closing:
+            raise ConflictError(f"account `{username}` is being closed")
+        return entry
+
+    def _check_new(self, details: AccountDetails) -> None:
+        other = self._folded.get(details.username.casefold())
+        if other is not None:
+            raise ConflictError(f"account `{other}` already exists")
+        self._check_owner(details, None)
+
+    def _check_owner(self, details: AccountDetails, account: Account | None) -> None:
+        """Addresses and the place of the parent belong to one account each."""
+        owner = self.routing.owner_of(details.ilp_address)
+        if owner is not None and owner is not account:
+            raise ConflictError(f"{details.ilp_address} is the address of account `{owner.name}`")
+        parent = self.routing.parent
+        if details.routing_relation is Relation.PARENT and parent not in (None, account):
+            name = parent.name if parent else ""
+            raise ConflictError(f"account `{name}` is the Parent already; there is one at most")
+
+    def _check_untouched(self, account: Account) -> None:
+        if any(self.switch.counters(account).values()) or any(self.switch.in_flight_of(account)):
+            raise ConflictError(
+                f"account `{account.name}` has moved money in {account.asset_code} with scale"
+                f" {account.asset_scale}: that cannot change; take another username"
+            )
+
+    # --- Steps ----------------------------------------------------------------------------------
+
+    def _open(self, details: AccountDetails, account_id: bytes | None) -> Account:
+        account = self.switch.add_account(
+            details.username,
+            asset_code=details.asset_code,
+            asset_scale=details.asset_scale,
+            account_id=account_id,
+            **new_core_settings(details),
+        )
+        try:
+            self.routing.set_address(details.ilp_address, account)
+        except UsageError:
+            self._forget(account, details)
+            raise
+        self._route_parent(account, details)
+        return account
+
+    def _route_parent(self, account: Account, details: AccountDetails) -> None:
+        if details.routing_relation is Relation.PARENT:
+            self.routing.set_parent(account)
+        elif self.routing.parent is account:
+            self.routing.set_parent(None)
+
+    def _forget(self, account: Account, details: AccountDetails) -> None:
+        self.switch.close_account(account)
+        self._unroute(account, details)
+        self.switch.remove_account(account)
+
+    def _unroute(self, account: Account, details: AccountDetails) -> None:
+        if self.routing.owner_of(details.ilp_address) is account:
+            self.routing.remove_address(details.ilp_address)
+        if self.routing.parent is account:
+            self.routing.set_parent(None)
+
+    def _enter(self, account: Account, details: AccountDetails, origin: str) -> None:
+        self._entries[details.username] = Entry(account, details, origin)
+        bisect.insort(self._names, details.username)
+        self._folded[details.username.casefold()] = details.username
+
+    def _change_asset(self, account: Account, new: AccountDetails) -> None:
+        """The same account, id and index with another asset. Nothing of it is in flight."""
+        self.wiring.shut(new.username)
+        self.switch.close_account(account)
+        self.switch.remove_account(account)
+        self.switch.add_account(
+            new.username,
+            asset_code=new.asset_code,
+            asset_scale=new.asset_scale,
+            account_id=account.id,
+        )
+
+    async def _quiesce(self, entry: Entry) -> None:
+        """Nothing comes in or goes out any more, and all that did is answered and on the disk."""
+        entry.closing = True
+        self.switch.close_account(entry.account)
+        self._unroute(entry.account, entry.details)
+        self.wiring.shut(entry.account.name)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _CLOSE_SECONDS
+        while any(self.switch.in_flight_of(entry.account)) and loop.time() < end:
+            await asyncio.sleep(_CLOSE_POLL_SECONDS)
+        ledger = self.switch.ledger
+        if isinstance(ledger, Ledger):
+            # A Fulfill leaves in the turn after its commit.
+            await ledger.committed(ledger.ticket)
+            await asyncio.sleep(_CLOSE_POLL_SECONDS)
+
+    async def _take_out(self, entry: Entry) -> None:
+        username = entry.account.name
+        del self._entries[username]
+        del self._folded[username.casefold()]
+        del self._names[bisect.bisect_left(self._names, username)]
+        self.switch.remove_account(entry.account)
+        await self.wiring.close(username)
+
+    # --- Records --------------------------------------------------------------------------------
+
+    def _record(self, username: str) -> AccountRecord | None:
+        store = self.switch.ledger.store
+        return None if store is None else ACCOUNTS.get(store, username)
+
+    def _put(self, account: Account, details: AccountDetails, origin: str) -> tuple[bytes, bytes]:
+        return ACCOUNTS.put(record_of(account.id, details, origin, self.vault))
+
+    def _says(self, record: AccountRecord, entry: Entry) -> bool:
+        return (
+            record.account_id == entry.account.id
+            and record.origin == entry.origin
+            and details_of_record(record, self.vault) == entry.details
+        )
 
 
-def _record_of(account: Account, details: AccountDetails) -> AccountRecord:
-    names = {field.name for field in fields(AccountRecord)} & {
-        field.name for field in fields(AccountDetails)
-    }
-    values = {name: getattr(details, name) for name in names if not name.endswith("_token")}
-    values["routing_relation"] = details.routing_relation.value
-    if details.allowed_destinations is not None:
-        values["allowed_destinations"] = json.dumps(details.allowed_destinations)
-    return AccountRecord(account_id=account.id, **values)
+def _tombstone(account: Account, balance: int) -> Tombstone:
+    return Tombstone(
+        account_id=account.id,
+        username=account.name,
+        asset_code=account.asset_code,
+        asset_scale=account.asset_scale,
+        written_off=balance,
+        closed_at_ms=time.time_ns() // 1_000_000,
+    )
+
+
+def _write_off(account: Account, balance: int) -> Iterable[tuple[bytes, str, int]]:
+    """Adjustments that bring the balance to zero."""
+    sign = -1 if balance > 0 else 1
+    left = abs(balance)
+    while left:
+        part = min(left, _ADJUSTMENT_MAX)
+        yield account.id, "written_off", sign * part
+        left -= part

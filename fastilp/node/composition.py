@@ -16,12 +16,15 @@ from fastilp._core.switch import Switch
 from fastilp.config import secret_seed
 from fastilp.config.models import Settings
 from fastilp.control.accounts import Accounts
+from fastilp.control.api.context import Context, Health
+from fastilp.control.events import Events
 from fastilp.control.punts import Punts
-from fastilp.control.rates import set_rates
-from fastilp.control.status import StatusApi
+from fastilp.control.routing import Routing
+from fastilp.control.tables import NodeTables
+from fastilp.control.vault import Vault
 from fastilp.errors import ConfigError
+from fastilp.node.admin import Admin
 from fastilp.node.details import details_of
-from fastilp.node.links import AccountLinks
 from fastilp.node.listeners import Listeners
 from fastilp.node.listening import check_addresses
 from fastilp.node.oversight import Oversight
@@ -30,14 +33,12 @@ from fastilp.node.report import (
     log_crash_report,
     log_draining,
     log_left_over,
+    log_lost_routes,
+    log_overridden,
     log_unserved,
 )
+from fastilp.node.wiring import NodeWiring
 from fastilp.storage.ledger import Ledger
-from fastilp.transports.auth import TokenTable
-from fastilp.transports.batch import BatchPort
-from fastilp.transports.btp import BtpPort
-from fastilp.transports.http_messages import HttpRequest, HttpResponse
-from fastilp.transports.http_port import HttpPort
 from fastilp.transports.pump import Pump
 
 _log = structlog.get_logger("fastilp.node")
@@ -67,7 +68,7 @@ class Node:
         settings = self.settings
         log_crash_report(self.ledger)
         log_unserved(settings)
-        _, generated = secret_seed(settings)
+        seed, generated = secret_seed(settings)
         if generated is not None:
             path = str(generated)
             _log.info("secret_seed generated; keep a copy, it must not change", path=path)
@@ -78,19 +79,37 @@ class Node:
             hold_max_ms=settings.node.hold_max_ms,
             window_min_ms=settings.node.window_min_ms,
         )
-        self.accounts = Accounts(self.switch)
-        for account in settings.accounts:
-            self.accounts.add(details_of(account))
-        self.accounts.save()
-        log_left_over(self.accounts)
-        self.accounts.set_static_routes(settings.routes)
-        set_rates(self.switch, settings.rates, settings.exchange_rate.spread)
+        vault = Vault.open(self.ledger, seed)
+        self.accounts = Accounts(self.switch, Routing(self.switch), vault)
+        self.tables = NodeTables(self.switch, self.accounts)
+        self.accounts.restore()
+        self._seed_accounts()
+        lost = self.tables.load(settings.routes, settings.rates, settings.exchange_rate.spread)
+        log_lost_routes(lost)
         self._events = EventLog(self.ledger)
         self.pump = Pump(self.switch, self._events)
         self.oversight = Oversight(settings, self.switch, self.pump)
-        self._links: dict[str, AccountLinks] = {}
+        self.events = Events(self.switch, self.accounts)
+        self.wiring = NodeWiring(self.pump, vault.hash_key, self.oversight, self.events.link)
+        self._admin: Admin | None = None
         self._listeners: Listeners | None = None
         self._is_ready = False
+
+    def _seed_accounts(self) -> None:
+        """The accounts of the settings, unless the API has changed or closed them since."""
+        closed = self.accounts.closed_usernames()
+        overridden = []
+        for account in self.settings.accounts:
+            details = details_of(account, self.accounts.vault)
+            if self.accounts.find(account.username) or account.username in closed:
+                overridden.append(account.username)
+            else:
+                self.accounts.add(details)
+        self.accounts.save()
+        log_overridden(overridden)
+        if len(self.accounts) == 0:
+            _log.warning("there are no accounts, so nobody can pay through this node")
+        log_left_over(self.accounts)
 
     async def start(self) -> None:
         """Listen and dial. Raises ConfigError where listening fails; then nothing is left open."""
@@ -102,26 +121,39 @@ class Node:
 
     async def _start(self) -> None:
         Punts(self.switch, self.accounts.details, self.pump.wake, self.oversight.services)
-        http_tokens: TokenTable[HttpPort] = TokenTable()
-        btp_tokens: TokenTable[BtpPort] = TokenTable()
-        batch_tokens: TokenTable[BatchPort] = TokenTable()
-        for account, details in self.accounts:
-            self._links[details.username] = AccountLinks(
-                self.pump, account, details, http_tokens, btp_tokens, batch_tokens
+        wiring = self.wiring
+        wiring.open_all(self.accounts)
+        self.accounts.wiring = wiring
+        token = self.settings.node.admin_auth_token
+        admin = Admin(
+            Context(
+                self.switch,
+                self.accounts,
+                self.tables,
+                self.events,
+                admin_auth_token=token.get_secret_value() if token else None,
+                health=self._health,
             )
-            self.oversight.account_opened(account, details)
+        )
+        self._admin = admin
         self._listeners = Listeners(
-            self.settings.listen, self.pump, http_tokens, btp_tokens, batch_tokens, self._fallback()
+            self.settings.listen,
+            self.pump,
+            wiring.http_tokens,
+            wiring.btp_tokens,
+            wiring.batch_tokens,
+            admin.fallback,
+            admin.is_trusted,
         )
         await self._listeners.start()
         self._is_ready = True
-        for links in self._links.values():
-            links.start()
+        wiring.start()
+        admin.start()
         _log.info(
             "ready",
             **self.addresses(),
             ilp_address=self.switch.address,
-            accounts=len(self._links),
+            accounts=len(self.accounts),
             data_dir=self.settings.node.data_dir,
             durability=self.settings.node.durability,
         )
@@ -153,19 +185,20 @@ class Node:
             _log.info("draining", in_flight=self.switch.in_flight())
             self._listeners.stop_accepting()
             self._events.draining = True
+            self.events.close()
             self.switch.drain()
             await self._drain()
             await self._reject_waiting()
             await self._listeners.drain(_HANG_UP_SECONDS)
         self.oversight.close()
-        for links in self._links.values():
-            await links.close()
+        if self._admin is not None:
+            await self._admin.close()
+        await self.wiring.close_all()
         self.pump.close()
 
     async def _reject_waiting(self) -> None:
         """The Rejects reach their senders' sockets before those are closed."""
-        for links in self._links.values():
-            links.reject_waiting()
+        self.wiring.reject_waiting()
         # The turn that the Rejects asked for comes first.
         await asyncio.sleep(0)
 
@@ -183,35 +216,19 @@ class Node:
         # A Fulfill leaves after its commit: with nothing in flight there may still be some to send.
         return self.switch.in_flight() == 0 and self.switch.waiting() == 0
 
-    def _fallback(self) -> "_Fallback":
-        token = self.settings.node.admin_auth_token
-        return _Fallback(
-            StatusApi(
-                self.switch,
-                self.accounts,
-                token.get_secret_value() if token else None,
-                lambda username: self._links[username].states(),
-            )
-        )
-
-
-class _Fallback:
-    """The listener's shape of a request and an answer, and the status API's."""
-
-    def __init__(self, api: StatusApi) -> None:
-        self._api = api
-
-    def __call__(self, request: HttpRequest) -> HttpResponse | None:
-        authorization = request.headers.get("authorization", "")
-        answer = self._api.answer(request.method, request.target, authorization)
-        if answer is None:
-            return None
-        return HttpResponse(
-            answer.status,
-            answer.body,
-            content_type=answer.content_type,
-            headers=dict(answer.headers),
-        )
+    def _health(self) -> Health:
+        reasons = []
+        if self._events.draining:
+            reasons.append("it is being stopped")
+        elif not self._is_ready:
+            reasons.append("it does not listen yet")
+        store = self.ledger.store
+        health = str(store.stats()["health"]) if store is not None else "healthy"
+        if health != "healthy":
+            reasons.append(f"the disk does not commit: {health}")
+        elif not self._events.accepts:
+            reasons.append("the disk is slow to commit")
+        return Health(live=True, reasons=reasons)
 
 
 def _open_ledger(settings: Settings) -> Ledger:

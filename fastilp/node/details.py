@@ -9,12 +9,16 @@ from typing import Any
 from pydantic import SecretStr
 
 from fastilp.config.models import AccountConfig
+from fastilp.control.vault import Vault
 from fastilp.types import AccountDetails
 
 
-def details_of(account: AccountConfig) -> AccountDetails:
+def details_of(account: AccountConfig, vault: Vault) -> AccountDetails:
     values: dict[str, Any] = {}
     for field in fields(AccountDetails):
         value = getattr(account, field.name)
-        values[field.name] = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+            value = vault.hash(text) if field.name.endswith("_incoming_token") else text
+        values[field.name] = value
     return AccountDetails(**values)

@@ -3,7 +3,14 @@
 Imports transports, endpoints, _core and types. Each account has one way out: its endpoint, else
 its HTTP URL, else the batch protocol, else BTP (both dialled by us or by the peer), else none, and
 then Prepares to it are answered T01. A peer that cannot be reached is never a reason not to start.
+A change touches only the links that it is about, and a link that goes answers first what is in
+flight on it.
 """
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -11,7 +18,6 @@ from fastilp._core.books import Account
 from fastilp._core.link import Link
 from fastilp._core.switch import Switch
 from fastilp.endpoints.loopback import Loopback
-from fastilp.errors import ConfigError, UsageError
 from fastilp.transports.auth import TokenTable
 from fastilp.transports.batch import BatchPort
 from fastilp.transports.batch_client import BatchDialler
@@ -25,54 +31,97 @@ from fastilp.types import AccountDetails, EndpointKind
 
 _log = structlog.get_logger("fastilp.links")
 
+_RETIRE_POLL_SECONDS = 0.05
+# By then every Prepare that the link carried has expired.
+_RETIRE_SECONDS = 40.0
+
+LinkEvent = Callable[[str, str, bool], None]
+"""Username, kind of link, whether it is up now."""
+
+
+def _no_event(username: str, kind: str, up: bool) -> None: ...
+
+
+@dataclass
+class Shared:
+    """What the links of all accounts have in common."""
+
+    pump: Pump
+    http_tokens: TokenTable[HttpPort]
+    btp_tokens: TokenTable[BtpPort]
+    batch_tokens: TokenTable[BatchPort]
+    on_link: LinkEvent = _no_event
+    started: bool = False
+    """Peers are dialled from the node's start on."""
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
 
 class AccountLinks:
-    """Made once per account; `start` dials, `close` hangs up."""
+    """Made once per account; `start` dials, `update` changes, `close` hangs up."""
 
-    def __init__(
-        self,
-        pump: Pump,
-        account: Account,
-        details: AccountDetails,
-        http_tokens: TokenTable[HttpPort],
-        btp_tokens: TokenTable[BtpPort],
-        batch_tokens: TokenTable[BatchPort],
-    ) -> None:
-        self._pump = pump
-        self._switch: Switch = pump.switch
+    def __init__(self, shared: Shared, account: Account, details: AccountDetails) -> None:
+        self._shared = shared
+        self._switch: Switch = shared.pump.switch
         self._account = account
         self._details = details
         self._links: dict[str, Link] = {}
-        self._http_tokens = http_tokens
-        self._btp_tokens = btp_tokens
-        self._batch_tokens = batch_tokens
-        self._ports: list[HttpPort | SocketPort] = []
-        self._diallers: list[BatchDialler | BtpDialler] = []
+        self._ports: dict[str, HttpPort | SocketPort] = {}
+        self._diallers: dict[str, BatchDialler | BtpDialler] = {}
         self._sender: HttpSender | None = None
-        try:
-            self._open_endpoint()
-            self._open_http()
-            self._open_batch()
-            self._open_btp()
-        except UsageError as error:
-            raise ConfigError(str(error), key=f"accounts.{details.username}") from None
+        self._is_shut = False
+        self._open_endpoint()
+        self._open_http_in()
+        self._open_http_out()
+        self._open_batch()
+        self._open_btp()
         self._choose_egress()
 
     def start(self) -> None:
-        for dialler in self._diallers:
+        for dialler in self._diallers.values():
             dialler.start()
 
+    def update(self, new: AccountDetails) -> None:
+        """Take over the new details; nothing that is in flight is lost."""
+        old, self._details = self._details, new
+        if old.endpoint is not new.endpoint:
+            self._drop("loopback")
+            self._open_endpoint()
+        if old.ilp_over_http_incoming_token != new.ilp_over_http_incoming_token:
+            self._update_http_in()
+        out = ("ilp_over_http_url", "ilp_over_http_outgoing_token")
+        if any(getattr(old, name) != getattr(new, name) for name in out):
+            self._retire_sender()
+            self._open_http_out()
+        self._update_socket("batch", old)
+        self._update_socket("btp", old)
+        self._choose_egress()
+
+    def shut(self) -> None:
+        """The account's tokens open nothing any more, and nobody is dialled."""
+        if self._is_shut:
+            return
+        self._is_shut = True
+        for table in (self._shared.http_tokens, self._shared.btp_tokens, self._shared.batch_tokens):
+            table.remove(self._account.name)
+        self._stop_dialling("batch")
+        self._stop_dialling("btp")
+
     async def close(self) -> None:
-        """Hang up for good: the account's tokens open nothing any more."""
-        username = self._details.username
-        self._http_tokens.remove(username)
-        self._btp_tokens.remove(username)
-        self._batch_tokens.remove(username)
-        for dialler in self._diallers:
+        """Hang up for good."""
+        diallers = list(self._diallers.values())
+        self.shut()
+        for dialler in diallers:
             await dialler.close()
         self.reject_waiting()
-        for port in self._ports:
+        for port in self._ports.values():
             port.close()
+        for link in self._links.values():
+            link.close()
 
     def reject_waiting(self) -> None:
         """Send no more over HTTP, and reject what waits for an answer from there."""
@@ -82,13 +131,15 @@ class AccountLinks:
 
     def states(self) -> dict[str, bool]:
         """Which links are up, by kind."""
-        return {kind: link.up for kind, link in self._links.items()}
+        return {kind: bool(link.up) for kind, link in self._links.items()}
+
+    # --- Opening --------------------------------------------------------------------------------
 
     def _open(self, kind: str, *, local: bool = False) -> Link:
         link = self._switch.open_link(
             self._account,
             kind=kind if kind in ("batch", "btp") else "message",
-            name=f"{self._details.username}/{kind}",
+            name=f"{self._account.name}/{kind}",
             local=local,
         )
         self._links[kind] = link
@@ -97,45 +148,54 @@ class AccountLinks:
     def _open_endpoint(self) -> None:
         if self._details.endpoint is EndpointKind.LOOPBACK:
             link = self._open("loopback", local=True)
-            Loopback(link, self._switch.address, self._pump.wake)
+            Loopback(link, self._switch.address, self._shared.pump.wake)
 
-    def _open_http(self) -> None:
+    def _open_http_in(self) -> None:
+        digest = self._details.ilp_over_http_incoming_token
+        if digest:
+            port = HttpPort(self._open("http-in"), self._shared.pump)
+            self._ports["http-in"] = port
+            self._shared.http_tokens.put_digest(self._account.name, digest, port)
+
+    def _open_http_out(self) -> None:
         details = self._details
-        if details.ilp_over_http_incoming_token:
-            port = HttpPort(self._open("http-in"), self._pump)
-            self._ports.append(port)
-            self._http_tokens.put(details.username, details.ilp_over_http_incoming_token, port)
         if details.ilp_over_http_url:
             self._sender = HttpSender(
                 self._open("http-out"),
-                self._pump,
+                self._shared.pump,
                 details.ilp_over_http_url,
                 details.ilp_over_http_outgoing_token or "",
             )
 
     def _open_batch(self) -> None:
         details = self._details
-        if not details.ilp_over_batch_incoming_token and not details.ilp_over_batch_url:
+        digest, url = details.ilp_over_batch_incoming_token, details.ilp_over_batch_url
+        if not digest and not url:
             return
-        port = BatchPort(self._open("batch"), self._pump, self._on_change)
-        self._ports.append(port)
-        if details.ilp_over_batch_incoming_token:
-            self._batch_tokens.put(details.username, details.ilp_over_batch_incoming_token, port)
-        if details.ilp_over_batch_url:
-            url, token = details.ilp_over_batch_url, details.ilp_over_batch_outgoing_token
-            self._diallers.append(BatchDialler(port, url, token))
+        port = BatchPort(self._open("batch"), self._shared.pump, self._on_change)
+        self._ports["batch"] = port
+        if digest:
+            self._shared.batch_tokens.put_digest(self._account.name, digest, port)
+        if url:
+            dialler = BatchDialler(port, url, details.ilp_over_batch_outgoing_token)
+            self._dial("batch", dialler)
 
     def _open_btp(self) -> None:
         details = self._details
-        if not details.ilp_over_btp_incoming_token and not details.ilp_over_btp_url:
+        digest, url = details.ilp_over_btp_incoming_token, details.ilp_over_btp_url
+        if not digest and not url:
             return
-        port = BtpPort(self._open("btp"), self._pump, self._on_change)
-        self._ports.append(port)
-        if details.ilp_over_btp_incoming_token:
-            self._btp_tokens.put(details.username, details.ilp_over_btp_incoming_token, port)
-        if details.ilp_over_btp_url:
-            url, token = details.ilp_over_btp_url, details.ilp_over_btp_outgoing_token
-            self._diallers.append(BtpDialler(port, url, token))
+        port = BtpPort(self._open("btp"), self._shared.pump, self._on_change)
+        self._ports["btp"] = port
+        if digest:
+            self._shared.btp_tokens.put_digest(self._account.name, digest, port)
+        if url:
+            self._dial("btp", BtpDialler(port, url, details.ilp_over_btp_outgoing_token))
+
+    def _dial(self, kind: str, dialler: BatchDialler | BtpDialler) -> None:
+        self._diallers[kind] = dialler
+        if self._shared.started:
+            dialler.start()
 
     def _choose_egress(self) -> None:
         # Without a choice of ours the first link would be it, and http-in cannot send Prepares.
@@ -147,4 +207,96 @@ class AccountLinks:
 
     def _on_change(self, port: SocketPort) -> None:
         event = f"{port.link.kind} link {'up' if port.up else 'down'}"
-        _log.info(event, account=self._details.username)
+        _log.info(event, account=self._account.name)
+        self._shared.on_link(self._account.name, port.link.kind, port.up)
+
+    # --- Changing -------------------------------------------------------------------------------
+
+    def _update_http_in(self) -> None:
+        """The requests that wait keep their port, whatever the token is now."""
+        digest = self._details.ilp_over_http_incoming_token
+        port = self._ports.get("http-in")
+        if digest and isinstance(port, HttpPort):
+            self._shared.http_tokens.put_digest(self._account.name, digest, port)
+        elif digest:
+            self._open_http_in()
+        else:
+            self._shared.http_tokens.remove(self._account.name)
+            self._drop("http-in")
+
+    def _update_socket(self, kind: str, old: AccountDetails) -> None:
+        names = [f"ilp_over_{kind}_{each}" for each in ("url", "incoming_token", "outgoing_token")]
+        before = [getattr(old, name) for name in names]
+        url, digest, _ = now = [getattr(self._details, name) for name in names]
+        if before == now:
+            return
+        tokens: TokenTable[BatchPort] | TokenTable[BtpPort] = (
+            self._shared.batch_tokens if kind == "batch" else self._shared.btp_tokens
+        )
+        if not digest or before[1] != digest:
+            tokens.remove(self._account.name)
+        self._stop_dialling(kind)
+        if not url and not digest:
+            self._drop(kind)
+            return
+        port = self._ports.get(kind)
+        if port is None:
+            self._open_batch() if kind == "batch" else self._open_btp()
+            return
+        # The link stays, and with it what is in flight; whoever logged in with what was changed
+        # has to come again.
+        if isinstance(port, BatchPort):
+            port.disconnect("the account was changed")
+            if digest:
+                self._shared.batch_tokens.put_digest(self._account.name, digest, port)
+            if url:
+                token = self._details.ilp_over_batch_outgoing_token
+                self._dial(kind, BatchDialler(port, url, token))
+        elif isinstance(port, BtpPort):
+            port.disconnect("the account was changed")
+            if digest:
+                self._shared.btp_tokens.put_digest(self._account.name, digest, port)
+            if url:
+                token = self._details.ilp_over_btp_outgoing_token
+                self._dial(kind, BtpDialler(port, url, token))
+
+    def _stop_dialling(self, kind: str) -> None:
+        dialler = self._diallers.pop(kind, None)
+        if dialler is not None:
+            self._shared.spawn(dialler.close())
+
+    def _retire_sender(self) -> None:
+        sender, self._sender = self._sender, None
+        link = self._links.pop("http-out", None)
+        if sender is not None and link is not None:
+            self._shared.spawn(_retire(lambda: _sends(link), [sender.close, link.close]))
+
+    def _drop(self, kind: str) -> None:
+        """The link takes nothing new, and is closed when what is in flight has been answered."""
+        link, port = self._links.pop(kind, None), self._ports.pop(kind, None)
+        if link is None:
+            return
+        end = port.close if port is not None else link.close
+        if isinstance(port, HttpPort):
+            self._shared.spawn(_retire(lambda: port.waiting > 0, [end]))
+        else:
+            # Which of the holder's packets came in by this link, nobody knows.
+            self._shared.spawn(_retire(lambda: _sends(link) or self._is_waited_for(), [end]))
+
+    def _is_waited_for(self) -> bool:
+        return any(self._switch.in_flight_of(self._account))
+
+
+async def _retire(is_needed: Callable[[], bool], ends: list[Callable[[], None]]) -> None:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _RETIRE_SECONDS
+    # First the turn in which the switch learns of the other way out.
+    await asyncio.sleep(_RETIRE_POLL_SECONDS)
+    while loop.time() < end and is_needed():
+        await asyncio.sleep(_RETIRE_POLL_SECONDS)
+    for close in ends:
+        close()
+
+
+def _sends(link: Link) -> bool:
+    return link.in_flight > 0 or link.egress_size > 0

@@ -11,6 +11,7 @@ batch protocol. Imports config, transports and what lies beside it in `node`.
 import asyncio
 import re
 import ssl
+from collections.abc import Callable, Mapping
 
 from fastilp.config.models import ListenConfig
 from fastilp.node.certificates import refresh_forever
@@ -19,9 +20,10 @@ from fastilp.transports.auth import TokenTable
 from fastilp.transports.batch import BatchPort
 from fastilp.transports.batch_server import BatchListener
 from fastilp.transports.btp import BtpPort
-from fastilp.transports.http_messages import Fallback, HttpRequest, HttpResponse, path_of
+from fastilp.transports.http_messages import HttpRequest, HttpResponse, path_of
 from fastilp.transports.http_port import HttpPort
-from fastilp.transports.http_server import HttpListener
+from fastilp.transports.http_reply import Answerer
+from fastilp.transports.http_server import Fallback, HttpListener
 from fastilp.transports.pump import Pump
 
 # What strangers ask for before they pay (RFC 9): no part of the admin API.
@@ -29,8 +31,8 @@ _PUBLIC = re.compile(r"/\.well-known/pay|/accounts/[^/]+/spsp")
 
 
 class Listeners:
-    """`fallback` answers what is no packet. Where the admin API has its own address, that one
-    serves everything, and `listen.http` packets alone."""
+    """`fallback` answers what is no packet; large bodies only where `is_trusted` says so. Where the
+    admin API has its own address, that one serves everything, and `listen.http` packets alone."""
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class Listeners:
         btp_tokens: TokenTable[BtpPort],
         batch_tokens: TokenTable[BatchPort],
         fallback: Fallback,
+        is_trusted: Callable[[Mapping[str, str]], bool],
     ) -> None:
         self._listen = listen
         self._pump = pump
@@ -47,6 +50,7 @@ class Listeners:
         self._btp_tokens = btp_tokens
         self._batch_tokens = batch_tokens
         self._fallback = fallback
+        self._is_trusted = is_trusted
         self._certificates = certificates(listen)
         self._http: dict[str, HttpListener] = {}
         self._batch: BatchListener | None = None
@@ -96,6 +100,7 @@ class Listeners:
             self._http_tokens,
             self._btp_tokens,
             fallback=fallback,
+            is_trusted=self._is_trusted,
             ssl_context=self._context(name),
         )
         await listen_http(listener, address, f"listen.{name}")
@@ -105,6 +110,6 @@ class Listeners:
         certificate = self._certificates.get(name)
         return None if certificate is None else certificate.context
 
-    def _public(self, request: HttpRequest) -> HttpResponse | None:
+    def _public(self, request: HttpRequest) -> HttpResponse | Answerer | None:
         path = path_of(request.target).rstrip("/")
         return self._fallback(request) if _PUBLIC.fullmatch(path) else None

@@ -8,7 +8,8 @@ import socket
 import ssl
 import stat
 
-from fastilp.config.models import ListenConfig, split_host_port
+from fastilp.config.models import ListenConfig
+from fastilp.control.values import split_host_port
 from fastilp.errors import ConfigError
 from fastilp.node.certificates import Certificate
 from fastilp.transports.auth import TokenTable

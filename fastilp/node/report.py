@@ -41,6 +41,22 @@ def log_left_over(accounts: Accounts) -> None:
         )
 
 
+def log_overridden(usernames: list[str]) -> None:
+    """The file seeds, the API wins: an edit of the file that changes nothing must be heard of."""
+    if usernames:
+        _log.info(
+            "accounts of the settings that were changed over the API since, and stay that way;"
+            " `fastilp config diff` shows where they differ",
+            count=len(usernames),
+            accounts=usernames[:10],
+        )
+
+
+def log_lost_routes(prefixes: list[str]) -> None:
+    for prefix in prefixes:
+        _log.warning("a static route leads to an account that was closed", prefix=prefix)
+
+
 def log_unserved(settings: Settings) -> None:
     """Settings that are accepted and have no effect yet must not look as if they had one."""
     keys = ["listen.settlement"] if settings.listen.settlement is not None else []
@@ -49,8 +65,6 @@ def log_unserved(settings: Settings) -> None:
         for account in settings.accounts
         if account.settlement_engine_url is not None
     ]
-    if not settings.accounts:
-        _log.warning("there are no accounts, so nobody can pay through this node")
     for name in unknown_variables():
         _log.warning("this variable is no setting; sections end in two underscores", name=name)
     for key in keys:
@@ -77,6 +91,8 @@ class EventLog:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self.accepts = True
+        """Whether new Prepares are taken, as far as the disk goes."""
         self.draining = False
         """Set when Prepares are refused because the node is ending, which is no trouble."""
 
@@ -85,8 +101,10 @@ class EventLog:
         for kind, account, value in events:
             if kind == "fulfilled_before_commit" and account is not None:
                 early[account.name] += value
-            elif kind == "store" and not self.draining:
-                self._log_store(value == 0)
+            elif kind == "store":
+                self.accepts = value == 0
+                if not self.draining:
+                    self._log_store(value == 0)
             elif kind == "settle" and account is not None:
                 _log.debug("settlement is due", account=account.name, amount=value)
         for name, amount in early.items():

@@ -1,9 +1,9 @@
-"""Control records with types: what a key and its bytes mean.
+"""Control records with types: what a key and its bytes mean. The records themselves are in `kinds`.
 
-A record is one byte of version and a MessagePack map, under the key `<kind>/<name>`. A kind
-knows its newest version and how to raise an older one; a newer one is refused, because a
-fastilp that does not know a field must not drop it. May import `_core`, errors and types;
-promises that `unpack` returns a whole record or raises StorageError.
+A record is one byte of version and a MessagePack map, under the key `<kind>/<name>`; what has its
+default is left out. A kind knows its newest version and how to raise an older one; a newer one is
+refused, because a fastilp that does not know a field must not drop it. May import `_core`, errors
+and types; promises that `unpack` returns a whole record or raises StorageError.
 """
 
 import dataclasses
@@ -47,6 +47,11 @@ class Kind(Generic[Record]):
         self.prefix = f"{name}/".encode()
         self.version = len(upgrades) + 1
         self._type = type_
+        # A default that changes needs a new version.
+        self._defaults = tuple(
+            (field.name, field.default)
+            for field in dataclasses.fields(type_)  # type: ignore[arg-type]
+        )
         self._key = key
         self._upgrades = upgrades
 
@@ -60,8 +65,9 @@ class Kind(Generic[Record]):
     def put(self, record: Record) -> tuple[bytes, bytes]:
         """Key and value, for the `puts` of `Ledger.transact`."""
         fields = {
-            field.name: _to_messagepack(getattr(record, field.name))
-            for field in dataclasses.fields(record)  # type: ignore[arg-type]
+            name: _to_messagepack(value)
+            for name, default in self._defaults
+            if (value := getattr(record, name)) != default or type(value) is not type(default)
         }
         return self.key(self._key(record)), bytes([self.version]) + msgpack.packb(fields)
 
@@ -113,64 +119,3 @@ def _from_extension(code: int, data: bytes) -> int:
     if code != _WIDE_INTEGER:
         raise ValueError(f"unknown extension type {code}")
     return int.from_bytes(data, "big", signed=True)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class AccountRecord:
-    """An account's settings, with the names and meanings of docs/configuration.md. Tokens are as
-    control hands them in: whoever does not want them in the file in clear seals them first."""
-
-    account_id: bytes
-    username: str
-    ilp_address: str
-    asset_code: str
-    asset_scale: int
-    routing_relation: str
-    round_trip_time: int
-    max_packet_amount: int
-    min_balance: int | None = None
-    max_balance: int | None = None
-    max_in_flight_amount: int | None = None
-    in_flight_in_max: int | None = None
-    in_flight_out_max: int | None = None
-    packets_per_minute_limit: int | None = None
-    amount_per_minute_limit: int | None = None
-    amount_per_minute_limit_out: int | None = None
-    max_packet_amount_out: int | None = None
-    allowed_destinations: str | None = None
-    """Prefixes, as a JSON array."""
-    circuit_breaker: bool = False
-    ilp_over_http_url: str | None = None
-    ilp_over_http_incoming_token: bytes | None = None
-    ilp_over_http_outgoing_token: bytes | None = None
-    ilp_over_batch_url: str | None = None
-    ilp_over_batch_incoming_token: bytes | None = None
-    ilp_over_batch_outgoing_token: bytes | None = None
-    ilp_over_btp_url: str | None = None
-    ilp_over_btp_incoming_token: bytes | None = None
-    ilp_over_btp_outgoing_token: bytes | None = None
-    settle_threshold: int | None = None
-    settle_to: int | None = None
-    settlement_engine_url: str | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class StaticRouteRecord:
-    """A route that an operator set: a prefix and the username of the next hop."""
-
-    prefix: str
-    username: str
-
-
-def _without_batch(fields: Fields) -> Fields:
-    """Version 1 knew no batch protocol."""
-    names = ("url", "incoming_token", "outgoing_token")
-    return fields | {f"ilp_over_batch_{name}": None for name in names}
-
-
-ACCOUNTS: Kind[AccountRecord] = Kind(
-    "account", AccountRecord, lambda record: record.username, upgrades=(_without_batch,)
-)
-STATIC_ROUTES: Kind[StaticRouteRecord] = Kind(
-    "static_route", StaticRouteRecord, lambda record: record.prefix
-)

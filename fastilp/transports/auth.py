@@ -1,8 +1,8 @@
 """Who is it? Tokens of peers, and what each of them opens. Imports the errors only. A login that
 fails is logged, at most one per account and ten seconds, so that a stranger cannot fill the disk.
 
-A token is looked up by its digest under a key that this process drew at random, and then compared
-in constant time: neither the time of a lookup nor anything kept in memory tells how near a guess
+A token is looked up by its digest under a key that strangers do not know, and then compared in
+constant time: neither the time of a lookup nor anything kept in memory tells how near a guess
 was. Control writes a table, the listeners read it, so a change is in force for the next request.
 """
 
@@ -28,12 +28,13 @@ class TokenTable(Generic[Port]):
     """The incoming tokens of one kind of link. One token per username; two usernames may share a
     token, and then the token alone names nobody."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: bytes | None = None) -> None:
+        """`key` of the digests; without one it is drawn at random."""
         self.version = 0
         """Another number after each change: whoever remembers an answer must forget it then."""
         self.on_change: list[Callable[[], None]] = []
         """Called after each change, likewise."""
-        self._key = secrets.token_bytes(32)
+        self._key = key or secrets.token_bytes(32)
         self._by_username: dict[str, tuple[bytes, Port]] = {}
         self._by_token: dict[bytes, set[str]] = {}
         self._quiet_until: dict[str | None, float] = {}
@@ -47,8 +48,11 @@ class TokenTable(Generic[Port]):
         on."""
         if not token:
             raise UsageError("an incoming token must not be empty")
+        self.put_digest(username, self._digest(token), port)
+
+    def put_digest(self, username: str, digest: bytes, port: Port) -> None:
+        """The same for a token of which only HMAC-SHA256 under the table's key is known."""
         self.remove(username)
-        digest = self._digest(token)
         self._by_username[username] = (digest, port)
         self._by_token.setdefault(digest, set()).add(username)
         self._changed()

@@ -20,6 +20,7 @@ from fastilp.transports.http_messages import (
     response_head,
 )
 from fastilp.transports.http_port import Exchange, HttpPort
+from fastilp.transports.http_reply import Answerer, HttpReply
 
 _VERSION_UNKNOWN = problem(426, "WebSocket version 13 is spoken here", Sec_WebSocket_Version="13")
 # How long a client that was refused may take to notice.
@@ -50,13 +51,16 @@ class Listener(Protocol):
     def route(
         self, method: str, target: str, headers: dict[str, str]
     ) -> HttpPort | HttpResponse | None: ...
-    def fall_back(self, request: HttpRequest) -> HttpResponse: ...
+    def is_trusted(self, headers: dict[str, str]) -> bool: ...
+    def fall_back(self, request: HttpRequest) -> HttpResponse | Answerer: ...
     def upgrade(self, transport: asyncio.Transport, target: str, received: bytes) -> bool: ...
 
 
 class HttpConnection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         self.closed = False
+        self.room = asyncio.Event()
+        self.room.set()
         self._listener = listener
         self._limits = listener.limits
         self._transport: asyncio.Transport
@@ -104,6 +108,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        self.room.set()
         self._listener.lost(self)
 
     def eof_received(self) -> bool:
@@ -113,11 +118,13 @@ class HttpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writing_paused = True
+        self.room.clear()
         self._stalled_since = self._listener.now
         self._regulate()
 
     def resume_writing(self) -> None:
         self._writing_paused = False
+        self.room.set()
         self._regulate()
 
     def data_received(self, data: bytes) -> None:
@@ -198,13 +205,22 @@ class HttpConnection(asyncio.Protocol):
             return
         elif "transfer-encoding" in headers:
             self._refuse(problem(411, "send the body with Content-Length, not chunked"))
-        elif int(headers.get("content-length", 0)) > self._limits.body_size_max:
+        elif self._is_too_large(int(headers.get("content-length", 0))):
             self._refuse(problem(413, f"the body exceeds {self._limits.body_size_max} bytes"))
         else:
             self._outcome = self._route()
             if isinstance(self._outcome, HttpPort) and "content-length" not in headers:
                 self._refuse(problem(411, "send the packet with Content-Length"))
             self._expect(headers.get("expect"))
+
+    def _is_too_large(self, size: int) -> bool:
+        limits = self._limits
+        if size <= limits.body_size_max:
+            return False
+        if size > limits.large_body_size_max or not self._listener.is_trusted(self._headers):
+            return True
+        # A packet never is that large, whoever sends it.
+        return isinstance(self._route(), HttpPort)
 
     def _route(self) -> HttpPort | HttpResponse | None:
         method = self._parser.get_method().decode("latin-1")
@@ -254,14 +270,23 @@ class HttpConnection(asyncio.Protocol):
         if isinstance(self._outcome, HttpPort):
             self._outcome.submit(exchange, body)
             return
-        response = self._outcome
+        response: HttpResponse | Answerer | None = self._outcome
         if response is None:
             response = self._listener.fall_back(self._request(body))
-        self._answer(exchange, response)
+        if isinstance(response, HttpResponse):
+            self._answer(exchange, response)
+        else:
+            response(self._reply(exchange))
 
     def _request(self, body: bytes) -> HttpRequest:
         method = self._parser.get_method().decode("latin-1")
         return HttpRequest(method, self._target.decode("latin-1"), self._headers, body)
+
+    def _reply(self, exchange: Exchange) -> HttpReply:
+        head_only = self._parser.get_method() == b"HEAD"
+        # HTTP/1.0 knows no chunks, and its connections are closed after one answer.
+        chunked = self._parser.get_http_version() != "1.0"
+        return HttpReply(exchange, self, head_only=head_only, chunked=chunked)
 
     def _answer(self, exchange: Exchange, response: HttpResponse) -> None:
         exchange.head = response_head(response)
@@ -287,12 +312,18 @@ class HttpConnection(asyncio.Protocol):
         out: list[bytes] = []
         exchanges = self._exchanges
         while exchanges and exchanges[0].head is not None:
-            exchange = exchanges.popleft()
-            out.append(exchange.head or b"")
-            if self._last and not exchanges:
-                out.append(CONNECTION_CLOSE)
-            out.append(b"\r\n")
+            exchange = exchanges[0]
+            if not exchange.begun:
+                exchange.begun = True
+                out.append(exchange.head or b"")
+                if self._last and len(exchanges) == 1:
+                    out.append(CONNECTION_CLOSE)
+                out.append(b"\r\n")
             out.append(exchange.body)
+            exchange.body = b""
+            if exchange.more:
+                break
+            exchanges.popleft()
         if out:
             self._idle_since = self._listener.now
             self._transport.write(b"".join(out))

@@ -2,7 +2,7 @@
 package."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote
@@ -34,10 +34,6 @@ class HttpResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Fallback = Callable[[HttpRequest], HttpResponse | None]
-"""Answers what is not ILP, at once; None = 404 (200 `OK` for GET /)."""
-
-
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
     """Bounds of one listener."""
@@ -46,6 +42,8 @@ class HttpLimits:
     """Request line and headers, bytes; what most servers take."""
     body_size_max: int = 65_535
     """The largest packet of any link, bytes."""
+    large_body_size_max: int = 8 * 1024 * 1024
+    """Of requests that the listener's `is_trusted` lets through: whole tables of the operator."""
     requests_in_flight_max: int = 256
     """Pipelined requests of one connection that wait for an answer; above it reading pauses."""
     connections_max: int = 4_096
@@ -68,6 +66,16 @@ def response_head(response: HttpResponse) -> bytes:
     if response.content_type and response.body:
         lines.append(f"Content-Type: {response.content_type}\r\n")
     lines.append(f"Content-Length: {len(response.body)}\r\n")
+    return status_line(response.status) + "".join(lines).encode("latin-1")
+
+
+def stream_head(response: HttpResponse, *, chunked: bool) -> bytes:
+    """The same for a body of unknown length; unless it is chunked, closing ends it."""
+    lines = [f"{name}: {value}\r\n" for name, value in response.headers.items()]
+    if response.content_type:
+        lines.append(f"Content-Type: {response.content_type}\r\n")
+    if chunked:
+        lines.append("Transfer-Encoding: chunked\r\n")
     return status_line(response.status) + "".join(lines).encode("latin-1")
 
 

@@ -38,14 +38,17 @@ class Client(Protocol):
 
 
 class Exchange:
-    """One request and its place in the order of answers; `head` is None until it is answered."""
+    """One request and its place in the order of answers; `head` is None until it is answered,
+    `more` while pieces of the body are still to come."""
 
-    __slots__ = ("body", "client", "head")
+    __slots__ = ("begun", "body", "client", "head", "more")
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.head: bytes | None = None
         self.body = b""
+        self.begun = False
+        self.more = False
 
 
 class HttpPort:
@@ -59,6 +62,11 @@ class HttpPort:
         self._ids = itertools.count()
         self._closed = False
         link.owner = self
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for an answer."""
+        return len(self._waiting) + self.exchanges.waiting
 
     def submit(self, exchange: Exchange, packet: bytes) -> None:
         """Hand a request's body to the switch; the answer comes by `flush`."""

@@ -19,6 +19,7 @@ None. uvloop does not close while a socket listens, so `stop_accepting` belongs 
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable, Mapping
 
 from fastilp._core.http_in import HttpAccess, HttpExchanges
 from fastilp.transports.auth import TokenTable, bearer_token
@@ -28,7 +29,6 @@ from fastilp.transports.http_connection import Connection
 from fastilp.transports.http_fast import FastConnection
 from fastilp.transports.http_messages import (
     PACKET_CONTENT_TYPES,
-    Fallback,
     HttpLimits,
     HttpRequest,
     HttpResponse,
@@ -38,6 +38,7 @@ from fastilp.transports.http_messages import (
     username_in,
 )
 from fastilp.transports.http_port import HttpPort, refusal
+from fastilp.transports.http_reply import Answerer
 from fastilp.transports.pump import Pump
 from fastilp.transports.websocket import adopt_websocket
 
@@ -54,6 +55,10 @@ _SWEEP_SECONDS = 1.0
 _REFUSED_MAX = 256
 
 
+Fallback = Callable[[HttpRequest], HttpResponse | Answerer | None]
+"""Answers what is not ILP, at once or by an answerer; None = 404 (200 `OK` for GET /)."""
+
+
 class HttpListener:
     """One listening address for ILP-over-HTTP, BTP by WebSocket upgrade, and the fallback."""
 
@@ -64,6 +69,7 @@ class HttpListener:
         btp_tokens: TokenTable[BtpPort],
         *,
         fallback: Fallback | None = None,
+        is_trusted: Callable[[Mapping[str, str]], bool] | None = None,
         limits: HttpLimits | None = None,
         btp_limits: BtpLimits | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -85,6 +91,7 @@ class HttpListener:
         self._http_tokens = http_tokens
         self._btp_tokens = btp_tokens
         self._fallback = fallback
+        self._is_trusted = is_trusted
         self._btp_limits = btp_limits or BtpLimits()
         self._ssl_context = ssl_context
         self._loop = asyncio.get_running_loop()
@@ -195,7 +202,11 @@ class HttpListener:
             return problem(415, "the body must be a packet as application/octet-stream")
         return port
 
-    def fall_back(self, request: HttpRequest) -> HttpResponse:
+    def is_trusted(self, headers: dict[str, str]) -> bool:
+        """Whether these headers are of somebody who may send a large body."""
+        return self._is_trusted is not None and self._is_trusted(headers)
+
+    def fall_back(self, request: HttpRequest) -> HttpResponse | Answerer:
         """What is not ILP."""
         try:
             response = self._fallback(request) if self._fallback is not None else None

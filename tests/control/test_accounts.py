@@ -1,6 +1,7 @@
 """Accounts in the switch: settings, routes, ids that last, refusals that name the account."""
 
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,13 @@ import pytest
 from fastilp._core.ledger import Ledger
 from fastilp._core.switch import Switch
 from fastilp.control.accounts import Accounts
-from fastilp.control.rates import set_rates
+from fastilp.control.tables import NodeTables
+from fastilp.control.vault import Vault
 from fastilp.errors import ConfigError
-from fastilp.storage.records import ACCOUNTS
+from fastilp.storage.kinds import ACCOUNTS
 from tests.small_switch import ADDRESS, SmallSwitch, details
+
+SEED = b"a seed of 32 bytes for the tests"
 
 
 def test_settings_reach_the_switch() -> None:
@@ -39,7 +43,8 @@ def test_address_is_a_route_and_static_routes_win() -> None:
     node = SmallSwitch()
     alice, bob = node.switch.account("alice"), node.switch.account("bob")
     assert node.switch.routes()[f"{ADDRESS}.alice"] is alice
-    node.accounts.set_static_routes({"": "bob", f"{ADDRESS}.alice": "bob"})
+    tables = NodeTables(node.switch, node.accounts)
+    assert tables.load({"": "bob", f"{ADDRESS}.alice": "bob"}, {}, Decimal(0)) == []
     assert node.switch.routes()[""] is bob
     assert node.switch.routes()[f"{ADDRESS}.alice"] is bob
 
@@ -49,12 +54,11 @@ def test_refusals_name_what_is_wrong() -> None:
     with pytest.raises(ConfigError) as twice:
         node.accounts.add(details("alice"))
     assert twice.value.key == "accounts.alice"
-    with pytest.raises(ConfigError) as nobody:
-        node.accounts.set_static_routes({"example.x": "nobody"})
-    assert nobody.value.key == "routes.example.x"
+    tables = NodeTables(node.switch, node.accounts)
+    assert tables.load({"example.x": "nobody"}, {}, Decimal(0)) == ["example.x"]
     with pytest.raises(ConfigError) as prefix:
-        node.accounts.set_static_routes({"example..x": "alice"})
-    assert prefix.value.key == "routes.example..x"
+        tables.load({"example..x": "alice"}, {}, Decimal(0))
+    assert prefix.value.key == "routes"
 
 
 def test_asset_of_an_account_that_moved_money(tmp_path: Path) -> None:
@@ -74,24 +78,33 @@ def test_asset_of_an_account_that_moved_money(tmp_path: Path) -> None:
         ledger.close()
 
 
-def test_records_last_without_tokens(tmp_path: Path) -> None:
+def test_records_last_and_hold_no_token_in_clear(tmp_path: Path) -> None:
     path = str(tmp_path / "ledger")
-    given = details("alice", ilp_over_http_incoming_token="secret-token", min_balance=-7)
     ledger = Ledger.open(path)
-    accounts = Accounts(Switch(ledger, ADDRESS))
+    vault = Vault.open(ledger, SEED)
+    given = details(
+        "alice",
+        ilp_over_http_incoming_token=vault.hash("incoming-secret"),
+        ilp_over_http_outgoing_token="outgoing-secret",
+        min_balance=-7,
+    )
+    accounts = Accounts(Switch(ledger, ADDRESS), vault=vault)
     alice, bob = accounts.add(given), accounts.add(details("bob"))
     accounts.save()
     ledger.transact([(alice.id, "settlement", 5)])
     ledger.close()
     ledger = Ledger.open(path)
-    accounts = Accounts(Switch(ledger, ADDRESS))
+    vault = Vault.open(ledger, SEED)
+    accounts = Accounts(Switch(ledger, ADDRESS), vault=vault)
     try:
         assert ledger.store is not None
+        assert accounts.restore() == 0
         record = ACCOUNTS.get(ledger.store, "alice")
         assert record is not None
         assert (record.account_id, record.min_balance) == (alice.id, -7)
-        assert record.ilp_over_http_incoming_token is None
-        assert b"secret-token" not in b"".join(value for _, value in ledger.store.items())
+        assert record.ilp_over_http_incoming_token == vault.hash("incoming-secret")
+        kept = b"".join(value for _, value in ledger.store.items())
+        assert b"secret" not in kept
         # bob has no balance to ask about.
         assert [(kept.username, balance) for kept, balance in accounts.left_over()] == [
             ("alice", 5)
@@ -102,6 +115,9 @@ def test_records_last_without_tokens(tmp_path: Path) -> None:
         ticket = ledger.ticket
         accounts.save()
         assert ledger.ticket == ticket
+        with pytest.raises(ConfigError) as stranger:
+            Vault.open(ledger, bytes(32))
+        assert stranger.value.key == "node.secret_seed"
     finally:
         ledger.close()
     assert bob.id != alice.id
@@ -117,7 +133,9 @@ def test_rates() -> None:
     switch = Switch(Ledger.memory(), ADDRESS)
     for asset_code in ("USD", "XRP"):
         switch.add_account(asset_code.lower(), asset_code=asset_code, asset_scale=2)
-    set_rates(switch, {"USD": Decimal("1.25"), "XRP": Decimal(2)}, Decimal("0.01"))
+    tables = NodeTables(switch, Accounts(switch))
+    tables.load({}, {"USD": Decimal("1.25"), "XRP": Decimal(2)}, Decimal("0.01"))
+    assert switch.rates() == {"USD": Fraction(5, 4), "XRP": Fraction(2)}
     with pytest.raises(ConfigError) as inexact:
-        set_rates(switch, {"USD": Decimal("1." + "1" * 60)}, Decimal(0))
+        tables.load({}, {"XRP": Decimal(2), "USD": Decimal("1." + "1" * 60)}, Decimal(0))
     assert inexact.value.key == "rates.USD"

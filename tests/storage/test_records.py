@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 
 from fastilp._core.store import Store
 from fastilp.errors import StorageError, UsageError
-from fastilp.storage.records import (
-    ACCOUNTS,
-    STATIC_ROUTES,
-    AccountRecord,
-    Kind,
-    StaticRouteRecord,
-)
+from fastilp.storage.kinds import ACCOUNTS, TABLES, AccountRecord, TableRecord
+from fastilp.storage.records import Kind
 
 ALICE = AccountRecord(
     account_id=bytes(range(16)),
@@ -36,7 +31,7 @@ ALICE = AccountRecord(
 def test_a_record_comes_back() -> None:
     key, value = ACCOUNTS.put(ALICE)
     assert key == b"account/alice"
-    assert value[0] == ACCOUNTS.version == 2
+    assert value[0] == ACCOUNTS.version == 3
     assert ACCOUNTS.unpack(key, value) == ALICE
     assert msgpack.unpackb(value[1:], ext_hook=lambda code, data: data)["asset_scale"] == 9
 
@@ -73,8 +68,8 @@ def test_any_bytes_are_a_record_or_refused(value: bytes) -> None:
 
 def test_a_newer_version_is_refused() -> None:
     key, value = ACCOUNTS.put(ALICE)
-    with pytest.raises(StorageError, match="has version 3, this fastilp reads account records up"):
-        ACCOUNTS.unpack(key, b"\3" + value[1:])
+    with pytest.raises(StorageError, match="has version 4, this fastilp reads account records up"):
+        ACCOUNTS.unpack(key, b"\4" + value[1:])
 
 
 def test_an_older_version_is_raised_step_by_step() -> None:
@@ -108,15 +103,15 @@ def test_an_older_version_is_raised_step_by_step() -> None:
         b"\1",
         b"\1\xc1",
         b"\1" + msgpack.packb([1]),
-        b"\1" + msgpack.packb({"prefix": "g"}),
-        b"\1" + msgpack.packb({"prefix": "g", "username": "alice", "more": 1}),
-        b"\1" + msgpack.packb({"prefix": "g", "username": msgpack.ExtType(9, b"")}),
-        b"\1" + msgpack.packb({"prefix": "g", "username": "alice"}) + b"more",
+        b"\1" + msgpack.packb({"name": "g"}),
+        b"\1" + msgpack.packb({"name": "g", "entries": "{}", "more": 1}),
+        b"\1" + msgpack.packb({"name": "g", "entries": msgpack.ExtType(9, b"")}),
+        b"\1" + msgpack.packb({"name": "g", "entries": "{}"}) + b"more",
     ],
 )
 def test_what_is_no_record_is_refused(value: bytes) -> None:
-    with pytest.raises(StorageError, match=r"record b'static_route/g' is"):
-        STATIC_ROUTES.unpack(b"static_route/g", value)
+    with pytest.raises(StorageError, match=r"record b'table/g' is"):
+        TABLES.unpack(b"table/g", value)
 
 
 @pytest.fixture
@@ -127,11 +122,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_long_names_have_keys_of_their_own(store: Store) -> None:
-    longest = StaticRouteRecord(prefix="g." + "a" * 1021, username="alice")
-    other = StaticRouteRecord(prefix="g." + "a" * 1020 + "b", username="bob")
-    store.write(1, puts=[STATIC_ROUTES.put(longest), STATIC_ROUTES.put(other)])
-    assert STATIC_ROUTES.get(store, longest.prefix) == longest
-    assert STATIC_ROUTES.get(store, other.prefix) == other
+    longest = TableRecord(name="g." + "a" * 1021, entries="{}")
+    other = TableRecord(name="g." + "a" * 1020 + "b", entries="{}")
+    store.write(1, puts=[TABLES.put(longest), TABLES.put(other)])
+    assert TABLES.get(store, longest.name) == longest
+    assert TABLES.get(store, other.name) == other
 
 
 def test_only_plain_values_are_taken() -> None:
@@ -140,14 +135,14 @@ def test_only_plain_values_are_taken() -> None:
 
 
 def test_records_of_a_store(store: Store) -> None:
-    routes = [StaticRouteRecord(prefix=prefix, username="bob") for prefix in ("", "g.b", "g.a")]
+    tables = [TableRecord(name=name, entries="{}") for name in ("", "g.b", "g.a")]
     bob = dataclasses.replace(ALICE, username="bob")
-    puts = [ACCOUNTS.put(ALICE), ACCOUNTS.put(bob), *map(STATIC_ROUTES.put, routes)]
+    puts = [ACCOUNTS.put(ALICE), ACCOUNTS.put(bob), *map(TABLES.put, tables)]
     store.write(1, puts=puts)
     assert ACCOUNTS.get(store, "bob") == bob
     assert ACCOUNTS.get(store, "carol") is None
     assert list(ACCOUNTS.items(store)) == [ALICE, bob]
-    assert [route.prefix for route in STATIC_ROUTES.items(store)] == ["", "g.a", "g.b"]
+    assert [table.name for table in TABLES.items(store)] == ["", "g.a", "g.b"]
     store.write(2, deletes=[ACCOUNTS.key("alice")])
     assert list(ACCOUNTS.items(store)) == [bob]
 
@@ -157,9 +152,15 @@ def test_an_account_of_version_1_has_no_batch_protocol() -> None:
     fields = {
         name: value
         for name, value in dataclasses.asdict(ALICE).items()
-        if not name.startswith("ilp_over_batch_") and name != "min_balance"
+        if not name.startswith("ilp_over_batch_") and name not in ("min_balance", "origin")
     }
     first = b"\1" + msgpack.packb(fields)
     read = ACCOUNTS.unpack(b"account/alice", first)
-    assert read == dataclasses.replace(ALICE, min_balance=None)
+    assert read == dataclasses.replace(ALICE, min_balance=None, origin="config")
     assert read.ilp_over_batch_url is None
+
+
+def test_defaults_are_left_out() -> None:
+    _, value = ACCOUNTS.put(ALICE)
+    assert b"ilp_over_btp_url" not in value and b"round_trip_time" not in value
+    assert len(value) < 250

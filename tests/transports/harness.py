@@ -19,9 +19,9 @@ from fastilp._core.link import Link
 from fastilp._core.switch import Switch
 from fastilp.transports.auth import TokenTable
 from fastilp.transports.btp import BtpLimits, BtpPort
-from fastilp.transports.http_messages import Fallback, HttpLimits
+from fastilp.transports.http_messages import HttpLimits
 from fastilp.transports.http_port import HttpPort
-from fastilp.transports.http_server import HttpListener
+from fastilp.transports.http_server import Fallback, HttpListener
 from fastilp.transports.pump import Pump
 from tests import ilp_bytes
 

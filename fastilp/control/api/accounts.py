@@ -1,0 +1,272 @@
+"""Routes under `/accounts`. Imports the rest of the API."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from fastilp._core.books import Account
+from fastilp.control.accounts import Also, Entry
+from fastilp.control.api import documented
+from fastilp.control.api.bodies import data_problem, model_of
+from fastilp.control.api.context import Context, Keep
+from fastilp.control.api.models import AccountIn, SettingsIn
+from fastilp.control.api.problems import Problem
+from fastilp.control.api.shown import account_json, balance_json, json_bytes, json_response
+from fastilp.control.records import INCOMING_TOKENS
+from fastilp.control.vault import Vault
+from fastilp.types import AccountDetails, Relation
+
+# Accounts that one turn of the event loop looks at: less than a millisecond.
+_SLICE = 50
+_LIMIT_MAX = 1_000
+
+Accept = Callable[[Entry], bool]
+
+
+def router(context: Context) -> APIRouter:
+    """The routes, in the order in which they are documented."""
+    routes = APIRouter(tags=["accounts"])
+    _add_lists(routes, context)
+    _add_changes(routes, context)
+    _add_views(routes, context)
+    return routes
+
+
+def _add_lists(routes: APIRouter, context: Context) -> None:
+    accounts = context.accounts
+
+    @routes.get("/accounts", **documented.accounts_list())
+    async def list_accounts(
+        request: Request,
+        limit: Annotated[int | None, Query(ge=1, le=_LIMIT_MAX)] = None,
+        after: str = "",
+        asset_code: str | None = None,
+        routing_relation: str | None = None,
+        username_prefix: str = "",
+    ) -> Response:
+        """All accounts by username, or a page of them; `Link` names the next page."""
+        context.check_admin(request)
+        accept = _filter(asset_code, routing_relation, username_prefix)
+        after = max(after, username_prefix[:-1]) if username_prefix else after
+        if limit is None:
+            return StreamingResponse(_all(context, after, accept), media_type="application/json")
+        page: list[Entry] = []
+        async for entry in _matching(context, after, accept):
+            page.append(entry)
+            if len(page) > limit:
+                break
+        headers: dict[str, str] = {"X-Total-Count": str(len(accounts))}
+        if len(page) > limit:
+            page = page[:limit]
+            query = {**request.query_params, "after": page[-1].details.username}
+            url = request.url.replace(scheme="", netloc="").include_query_params(**query)
+            headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+        body = json_bytes([account_json(entry.account, entry.details) for entry in page])
+        return json_response(body, headers=headers)
+
+
+def _filter(asset_code: str | None, relation: str | None, prefix: str) -> Accept:
+    wanted: Relation | None = None
+    if relation is not None:
+        try:
+            wanted = Relation.parse(relation)
+        except ValueError as error:
+            raise Problem(400, f"routing_relation {error}") from None
+    code = None if asset_code is None else asset_code.upper()
+
+    def accept(entry: Entry) -> bool:
+        details = entry.details
+        return (
+            (code is None or details.asset_code == code)
+            and (wanted is None or details.routing_relation is wanted)
+            and details.username.startswith(prefix)
+        )
+
+    return accept
+
+
+async def _matching(context: Context, after: str, accept: Accept) -> AsyncIterator[Entry]:
+    """In order of username. Between two slices packets have their turn, and accounts may come and
+    go."""
+    while slice_ := context.accounts.page(after, _SLICE * 10):
+        for entry in slice_:
+            if accept(entry):
+                yield entry
+        after = slice_[-1].details.username
+        await asyncio.sleep(0)
+
+
+async def _all(context: Context, after: str, accept: Accept) -> AsyncIterator[bytes]:
+    """A JSON array in pieces."""
+    pieces: list[bytes] = []
+    opening = b"["
+    async for entry in _matching(context, after, accept):
+        pieces.append(json_bytes(account_json(entry.account, entry.details)))
+        if len(pieces) == _SLICE:
+            yield opening + b",".join(pieces)
+            opening, pieces = b",", []
+            await asyncio.sleep(0)
+    if pieces or opening == b"[":
+        yield opening + b",".join(pieces)
+    yield b"]"
+
+
+def _add_changes(routes: APIRouter, context: Context) -> None:
+    accounts = context.accounts
+
+    @routes.post("/accounts", **documented.account_change(AccountIn, missing=False))
+    async def create_account(request: Request) -> Response:
+        """Create an account; packets may flow as soon as this is answered."""
+        context.check_admin(request)
+        body = await request.body()
+        given = model_of(AccountIn, request.headers.get("content-type"), body)
+        details = _details(given, context)
+
+        async def work(keep: Keep) -> tuple[int, Response]:
+            also, answer = _answering(keep)
+            account, ticket = accounts.create(details, also=also)
+            return ticket, answer(account, details)
+
+        return await context.change(request, body, work)
+
+    @routes.put("/accounts/{username}", **documented.account_change(AccountIn))
+    async def update_account(request: Request, username: str) -> Response:
+        """Make the account what the body says; what is left out is unset."""
+        entry = context.admins_account(request, username)
+        body = await request.body()
+        given = model_of(AccountIn, request.headers.get("content-type"), body)
+        if given.username != entry.details.username:
+            name = entry.details.username
+            raise data_problem(f"username: must be `{name}`", [{"name": "username"}])
+        return await _update(context, request, body, entry, _details(given, context))
+
+    @routes.put("/accounts/{username}/settings", **documented.account_change(SettingsIn))
+    async def update_settings(request: Request, username: str) -> Response:
+        """Change what an account's holder may change; what is left out stays."""
+        entry = context.account(request, username)
+        body = await request.body()
+        given = model_of(SettingsIn, request.headers.get("content-type"), body)
+        changes = _plain(given, context.accounts.vault, only_given=True)
+        kept = {name: getattr(entry.details, name) for name in AccountDetails.__slots__}
+        return await _update(context, request, body, entry, AccountDetails(**(kept | changes)))
+
+    @routes.delete("/accounts/{username}", **documented.account_change(None))
+    async def delete_account(request: Request, username: str) -> Response:
+        """Close an account: nothing new, what is in flight ends, then it is gone. Its balance is
+        written off."""
+        entry = context.admins_account(request, username)
+
+        async def work(keep: Keep) -> tuple[int, Response]:
+            also, answer = _answering(keep)
+            ticket = await accounts.close(entry.details.username, also=also)
+            return ticket, answer(entry.account, entry.details)
+
+        return await context.change(request, b"", work)
+
+
+async def _update(
+    context: Context, request: Request, body: bytes, entry: Entry, new: AccountDetails
+) -> Response:
+    async def work(keep: Keep) -> tuple[int, Response]:
+        also, answer = _answering(keep)
+        ticket = context.accounts.update(entry.details.username, new, also=also)
+        return ticket, answer(entry.account, new)
+
+    return await context.change(request, body, work)
+
+
+def _answering(keep: Keep) -> tuple[Also, Callable[[Account, AccountDetails], Response]]:
+    """The records of the answer, and the answer: an account as it is shown."""
+
+    def answer(account: Account, details: AccountDetails) -> Response:
+        return json_response(json_bytes(account_json(account, details)))
+
+    return lambda account, details: keep(answer(account, details)), answer
+
+
+def _details(given: AccountIn, context: Context) -> AccountDetails:
+    values = _plain(given, context.accounts.vault, only_given=False)
+    if values["ilp_address"] is None:
+        values["ilp_address"] = f"{context.switch.address}.{given.username}"
+    low, high = given.min_balance, given.max_balance
+    if low is not None and high is not None and low > high:
+        raise data_problem("min_balance: must not be above max_balance", [{"name": "min_balance"}])
+    if given.endpoint and (given.ilp_over_http_url or given.ilp_over_btp_url):
+        raise data_problem("endpoint: leave it out, or the URL", [{"name": "endpoint"}])
+    return AccountDetails(**values)
+
+
+def _plain(given: AccountIn | SettingsIn, vault: Vault, *, only_given: bool) -> dict[str, Any]:
+    """Field values, incoming tokens hashed."""
+    names = given.model_fields_set if only_given else set(type(given).model_fields)
+    values: dict[str, Any] = {}
+    for name in names:
+        value = getattr(given, name)
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+            value = vault.hash(text) if name in INCOMING_TOKENS else text
+        values[name] = value
+    return values
+
+
+def _add_views(routes: APIRouter, context: Context) -> None:
+    switch = context.switch
+
+    @routes.get("/accounts/{username}", **documented.account())
+    async def get_account(request: Request, username: str) -> Response:
+        """An account, its tokens as the text SECRET."""
+        entry = context.account(request, username)
+        return json_response(json_bytes(account_json(entry.account, entry.details)))
+
+    @routes.get("/accounts/{username}/balance", **documented.balance())
+    async def get_balance(request: Request, username: str) -> Response:
+        """What we owe the account's holder, in standard units; negative: what it owes us."""
+        entry = context.account(request, username)
+        return json_response(balance_json(switch.balance(entry.account), entry.account))
+
+    @routes.get("/accounts/{username}/status", **documented.account_status())
+    async def get_account_status(request: Request, username: str) -> Response:
+        """Exact balance and counters, what is in flight, which links are up."""
+        entry = context.account(request, username)
+        return json_response(json_bytes(status_json(context, entry)))
+
+    @routes.get("/accounts/{username}/events", **documented.events())
+    async def get_events(request: Request, username: str) -> Response:
+        """Server-sent events: `balance`, `limit`, `link`, `closed`."""
+        entry = context.account(request, username)
+        return StreamingResponse(_event_stream(context, entry), media_type="text/event-stream")
+
+
+async def _event_stream(context: Context, entry: Entry) -> AsyncIterator[bytes]:
+    async for event in context.events.watch(entry):
+        if event is None:
+            yield b": nothing new\n\n"
+        else:
+            name, data = event
+            yield f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def status_json(context: Context, entry: Entry) -> dict[str, Any]:
+    """Exact integers, as texts: for scripts that add up."""
+    switch, account = context.switch, entry.account
+    incoming, outgoing = switch.in_flight_of(account)
+    refused, last = switch.limit_hits_of(account)
+    return {
+        "username": account.name,
+        "asset_code": account.asset_code,
+        "asset_scale": account.asset_scale,
+        "balance": str(switch.balance(account)),
+        "counters": {name: str(value) for name, value in switch.counters(account).items()},
+        "in_flight_in": incoming,
+        "in_flight_out": outgoing,
+        "limit_hits": refused,
+        "last_limit": last,
+        "closing": entry.closing,
+        "links": context.accounts.wiring.states(account.name),
+    }

@@ -1,0 +1,128 @@
+"""Keyword arguments of routes for the OpenAPI document: statuses, bodies, headers. Imports
+models.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from fastilp.control.api.models import BalanceOut, HealthOut, ProblemOut, account_schema
+
+Route = dict[str, Any]
+
+_REASONS = {
+    400: "The request is wrong, and the detail says where.",
+    401: "No token, or a wrong one.",
+    404: "There is no such account.",
+    409: "It exists already, or is in use, or the idempotency key is another call's.",
+    413: "The body is too large.",
+    500: "An error of ours; the log has it.",
+    503: "The disk does not answer.",
+}
+_JSON = "application/json"
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same call with the same key is carried out once, for 24 hours.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {
+            "description": _REASONS[status],
+            "content": {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}
+            },
+        }
+        for status in (*statuses, 413, 500)
+    }
+
+
+def _ok(schema: dict[str, Any], media: str = _JSON, description: str = "Done.") -> dict[Any, Any]:
+    return {200: {"description": description, "content": {media: {"schema": schema}}}}
+
+
+def _ref(model: type[BaseModel]) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+_ACCOUNT = {"$ref": "#/components/schemas/AccountOut"}
+
+
+def schemas() -> dict[str, Any]:
+    """What the document's references name, beside the bodies of requests."""
+    found = {}
+    for model in (ProblemOut, BalanceOut, HealthOut):
+        found[model.__name__] = model.model_json_schema(by_alias=True)
+    return {**found, "AccountOut": account_schema()}
+
+
+def change(
+    *statuses: int, ok: dict[Any, Any], body: dict[str, Any] | None, media: str = _JSON
+) -> Route:
+    """A call that changes something."""
+    extra: dict[str, Any] = {"parameters": [_KEY]}
+    if body is not None:
+        extra["requestBody"] = {"required": True, "content": {media: {"schema": body}}}
+    return {
+        "responses": {**ok, **problems(400, 401, 409, 503, *statuses)},
+        "openapi_extra": extra,
+    }
+
+
+def account_change(model: type[BaseModel] | None, *, missing: bool = True) -> Route:
+    body = None if model is None else model.model_json_schema()
+    return change(*((404,) if missing else ()), ok=_ok(_ACCOUNT), body=body)
+
+
+def table_change(
+    values: dict[str, Any], *statuses: int, shown: dict[str, Any] | None = None
+) -> Route:
+    """The body is a map, and so is the answer."""
+    body = {"type": "object", "additionalProperties": values}
+    answer = {"type": "object", "additionalProperties": shown or values}
+    return change(*statuses, ok=_ok(answer), body=body)
+
+
+def text_change(*statuses: int, example: str) -> Route:
+    """Both are raw text."""
+    text = {"type": "string", "examples": [example]}
+    return change(
+        *statuses, ok=_ok({"type": "string"}, "text/plain"), body=text, media="text/plain"
+    )
+
+
+def view(schema: dict[str, Any], *statuses: int, media: str = _JSON) -> Route:
+    return {"responses": {**_ok(schema, media), **problems(*statuses)}}
+
+
+def accounts_list() -> Route:
+    return view({"type": "array", "items": _ACCOUNT}, 400, 401)
+
+
+def account() -> Route:
+    return view(_ACCOUNT, 400, 401, 404)
+
+
+def balance() -> Route:
+    return view(_ref(BalanceOut), 400, 401, 404)
+
+
+def account_status() -> Route:
+    return view({"type": "object"}, 400, 401, 404)
+
+
+def events() -> Route:
+    return view({"type": "string"}, 400, 401, 404, media="text/event-stream")
+
+
+def health() -> Route:
+    body = {"description": "", "content": {_JSON: {"schema": _ref(HealthOut)}}}
+    responses = {
+        200: {**body, "description": "It takes packets."},
+        503: {**body, "description": "It takes none, and the reasons say why."},
+    }
+    return {"responses": {**responses, **problems()}}

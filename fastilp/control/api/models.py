@@ -1,0 +1,187 @@
+"""What requests carry and answers show, for checking and for the OpenAPI document. Imports the
+kinds of values, and types.
+
+Fields, order and defaults of Interledger.rs' account come first, our own after them.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from fastilp.control.values import (
+    I64,
+    I64_MAX,
+    U8,
+    U32,
+    U64,
+    U64_MAX,
+    AccountRelation,
+    AllowedDestinations,
+    AssetCode,
+    BatchUrl,
+    BtpUrl,
+    HttpUrl,
+    IlpAddress,
+    Milliseconds30,
+    PacketCount,
+    Token,
+    Username,
+    whole_number,
+)
+from fastilp.types import EndpointKind, Relation
+
+
+def _number(low: int, high: int) -> WithJsonSchema:
+    """Numbers may be strings."""
+    number = {"type": "integer", "minimum": low, "maximum": high}
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": "^-?[0-9]+$"}]})
+
+
+_TEXT = WithJsonSchema({"type": "string"})
+_U8 = Annotated[U8, _number(0, 255)]
+_U32 = Annotated[U32, _number(0, 2**32 - 1)]
+_U64 = Annotated[U64, _number(0, U64_MAX)]
+_I64 = Annotated[I64, _number(-I64_MAX - 1, I64_MAX)]
+_NotNegative = Annotated[int, whole_number(0, I64_MAX), _number(0, I64_MAX)]
+_Count = Annotated[PacketCount, _number(1, 1_000_000)]
+_RoundTrip = Annotated[Milliseconds30, _number(0, 30_000)]
+_Relation = Annotated[
+    AccountRelation, WithJsonSchema({"type": "string", "enum": [each.value for each in Relation]})
+]
+_Username = Annotated[
+    Username, WithJsonSchema({"type": "string", "pattern": r"^\w{2,32}$", "examples": ["alice"]})
+]
+_AssetCode = Annotated[
+    AssetCode, WithJsonSchema({"type": "string", "minLength": 1, "examples": ["ABC"]})
+]
+_Token = Annotated[Token, WithJsonSchema({"type": "string", "pattern": "^[!-~]+$"})]
+_Endpoint = Annotated[
+    EndpointKind, WithJsonSchema({"type": "string", "enum": [each.value for each in EndpointKind]})
+]
+_Prefixes = Annotated[
+    AllowedDestinations,
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "maxItems": 256}),
+]
+_Flag = Annotated[bool, WithJsonSchema({"type": "boolean"})]
+_Http = Annotated[HttpUrl, _TEXT]
+_Btp = Annotated[BtpUrl, _TEXT]
+_Batch = Annotated[BatchUrl, _TEXT]
+
+
+class AccountIn(BaseModel):
+    """An account to create, or all that an account is to be; what is left out is unset."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    username: _Username
+    ilp_address: Annotated[IlpAddress, _TEXT] | None = None
+    asset_code: _AssetCode
+    asset_scale: _U8
+    max_packet_amount: _U64 = U64_MAX
+    min_balance: _I64 | None = None
+    ilp_over_http_url: _Http | None = None
+    ilp_over_http_incoming_token: _Token | None = None
+    ilp_over_http_outgoing_token: _Token | None = None
+    ilp_over_btp_url: _Btp | None = None
+    ilp_over_btp_incoming_token: _Token | None = None
+    ilp_over_btp_outgoing_token: _Token | None = None
+    settle_threshold: _I64 | None = None
+    settle_to: _I64 | None = None
+    routing_relation: _Relation = Relation.NON_ROUTING_ACCOUNT
+    round_trip_time: _RoundTrip = 500
+    packets_per_minute_limit: _U32 | None = None
+    amount_per_minute_limit: _U64 | None = None
+    settlement_engine_url: _Http | None = None
+    ilp_over_batch_url: _Batch | None = None
+    ilp_over_batch_incoming_token: _Token | None = None
+    ilp_over_batch_outgoing_token: _Token | None = None
+    max_balance: _I64 | None = None
+    max_in_flight_amount: _U64 | None = None
+    in_flight_in_max: _Count = 16_384
+    in_flight_out_max: _Count = 16_384
+    max_packet_amount_out: _U64 | None = None
+    amount_per_minute_limit_out: _U64 | None = None
+    allowed_destinations: _Prefixes | None = None
+    circuit_breaker: _Flag = False
+    endpoint: _Endpoint | None = None
+
+
+class SettingsIn(BaseModel):
+    """What an account's holder may change; what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    ilp_over_http_url: _Http | None = None
+    ilp_over_http_incoming_token: _Token | None = None
+    ilp_over_http_outgoing_token: _Token | None = None
+    ilp_over_btp_url: _Btp | None = None
+    ilp_over_btp_incoming_token: _Token | None = None
+    ilp_over_btp_outgoing_token: _Token | None = None
+    settle_threshold: _I64 | None = None
+    settle_to: _NotNegative | None = None
+    ilp_over_batch_url: _Batch | None = None
+    ilp_over_batch_incoming_token: _Token | None = None
+    ilp_over_batch_outgoing_token: _Token | None = None
+
+
+# The account of Interledger.rs, in the order of its fields, then ours.
+SHOWN_FIELDS = tuple(AccountIn.model_fields)
+
+
+class ProblemOut(BaseModel):
+    """RFC 7807."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    datetime: str | None = None
+    invalid_params: Annotated[list[dict[str, str]] | None, Field(alias="invalid-params")] = None
+
+
+class BalanceOut(BaseModel):
+    asset_code: str
+    balance: float
+
+
+class HealthOut(BaseModel):
+    """`reasons` says why not."""
+
+    live: bool
+    ready: bool
+    reasons: list[str]
+
+
+def account_schema() -> dict[str, Any]:
+    """Of an account as it is shown: like what was sent, with an id, tokens as the text SECRET."""
+    properties: dict[str, Any] = {"id": {"type": "string", "format": "uuid"}}
+    for name in SHOWN_FIELDS:
+        if name.endswith("_token"):
+            properties[name] = {"const": "SECRET"}
+        elif name == "allowed_destinations":
+            properties[name] = {"type": ["array", "null"], "items": {"type": "string"}}
+        elif name == "circuit_breaker":
+            properties[name] = {"type": "boolean"}
+        elif name in _SHOWN_NUMBERS:
+            properties[name] = {"type": ["integer", "null"]}
+        else:
+            properties[name] = {"type": ["string", "null"]}
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+_SHOWN_NUMBERS = (
+    "asset_scale",
+    "max_packet_amount",
+    "min_balance",
+    "settle_threshold",
+    "settle_to",
+    "round_trip_time",
+    "packets_per_minute_limit",
+    "amount_per_minute_limit",
+    "max_balance",
+    "max_in_flight_amount",
+    "in_flight_in_max",
+    "in_flight_out_max",
+    "max_packet_amount_out",
+    "amount_per_minute_limit_out",
+)

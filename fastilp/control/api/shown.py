@@ -1,0 +1,74 @@
+"""Values as the API shows them, byte for byte as Interledger.rs does. Imports _core, types."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from starlette.responses import Response
+
+from fastilp._core.books import Account
+from fastilp.control.api.models import SHOWN_FIELDS
+from fastilp.control.records import TOKENS
+from fastilp.types import AccountDetails
+
+
+def account_json(account: Account, details: AccountDetails) -> dict[str, Any]:
+    """An account as the API shows it: every token is the text SECRET, set or not."""
+    shown: dict[str, Any] = {"id": str(uuid.UUID(bytes=account.id))}
+    for name in SHOWN_FIELDS:
+        shown[name] = "SECRET" if name in TOKENS else getattr(details, name)
+    return shown
+
+
+def balance_json(amount: int, account: Account) -> bytes:
+    """Keys in order, the balance as a float of Rust."""
+    code = json.dumps(account.asset_code, ensure_ascii=False)
+    number = json_number(amount, account.asset_scale)
+    return f'{{"asset_code":{code},"balance":{number}}}'.encode()
+
+
+def rates_json(rates: Mapping[str, Decimal]) -> bytes:
+    """Numbers with all their digits, in the shape of a float of Rust."""
+    pairs = (
+        f"{json.dumps(code, ensure_ascii=False)}:{_number_text(rate)}"
+        for code, rate in sorted(rates.items())
+    )
+    return f"{{{','.join(pairs)}}}".encode()
+
+
+def json_number(amount: int, scale: int) -> str:
+    """amount / 10^scale as Interledger.rs prints a float: shortest digits, exponents from 1e16 and
+    below 1e-5, without a plus sign."""
+    return _number_text(Decimal(repr(float(Decimal(amount).scaleb(-scale)))))
+
+
+def _number_text(value: Decimal) -> str:
+    sign, digits, exponent = value.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0")
+    if not isinstance(exponent, int) or not text:
+        return "0.0"
+    exponent += len(text) - len(text.rstrip("0"))
+    text = text.rstrip("0")
+    point = len(text) + exponent
+    minus = "-" if sign else ""
+    if len(text) <= point <= 16:
+        return f"{minus}{text}{'0' * exponent}.0"
+    if 0 < point <= 16:
+        return f"{minus}{text[:point]}.{text[point:]}"
+    if -5 < point <= 0:
+        return f"{minus}0.{'0' * -point}{text}"
+    fraction = f".{text[1:]}" if len(text) > 1 else ""
+    return f"{minus}{text[0]}{fraction}e{point - 1}"
+
+
+def json_bytes(value: Any) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
+
+
+def json_response(
+    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(body, status, headers, "application/json")

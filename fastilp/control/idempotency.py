@@ -1,0 +1,108 @@
+"""Answers to calls that carried an `Idempotency-Key`, so that a call that is sent again does
+nothing again. Imports storage and _core.
+
+An answer is written in the transaction of the change that it tells of. Only successes are kept: a
+refused call has changed nothing, and may be tried again under the same key. Two calls with one key
+at the same time are one call.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from hashlib import sha256
+
+from fastilp._core.ledger import Ledger
+from fastilp.control.accounts import Puts
+from fastilp.errors import ConflictError
+from fastilp.storage.kinds import IDEMPOTENCY, IdempotencyRecord
+
+KEPT_MS = 24 * 3_600_000
+# Ledger.transact takes at most 500 records.
+_RECORDS_PER_CALL = 400
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class TiedError(ConflictError):
+    """The key was used for another call."""
+
+
+class Idempotency:
+    """`now_ms` is for tests."""
+
+    def __init__(self, ledger: Ledger, now_ms: Callable[[], int] = _now_ms) -> None:
+        self._ledger = ledger
+        self._now_ms = now_ms
+        self._running: dict[str, tuple[bytes, asyncio.Event]] = {}
+
+    async def begin(self, scope: str, key: str, call: bytes) -> "Call | IdempotencyRecord":
+        """A call to carry out, or the answer to the one that was. `scope` is whose key it is,
+        `call` everything that makes two calls the same. Raises TiedError."""
+        name = sha256(f"{scope}\0{key}".encode("utf-8", "surrogateescape")).hexdigest()
+        digest = sha256(call).digest()
+        while name in self._running:
+            other, ended = self._running[name]
+            if other != digest:
+                raise TiedError(key)
+            await ended.wait()
+        record = self._kept(name)
+        if record is None:
+            self._running[name] = (digest, asyncio.Event())
+            return Call(self, name, digest)
+        if record.input_hash != digest:
+            raise TiedError(key)
+        return record
+
+    def _kept(self, name: str) -> IdempotencyRecord | None:
+        store = self._ledger.store
+        record = None if store is None else IDEMPOTENCY.get(store, name)
+        return None if record is None or record.expires_at_ms <= self._now_ms() else record
+
+    def ended(self, name: str) -> None:
+        _, ended = self._running.pop(name)
+        ended.set()
+
+    def put(self, name: str, digest: bytes, status: int, content_type: str, body: bytes) -> Puts:
+        record = IdempotencyRecord(
+            key_hash=name,
+            input_hash=digest,
+            status=status,
+            content_type=content_type,
+            body=body,
+            expires_at_ms=self._now_ms() + KEPT_MS,
+        )
+        return [IDEMPOTENCY.put(record)]
+
+    def sweep(self) -> int:
+        """Forget some of what is too old. Returns how many; fewer than 400 means all."""
+        store = self._ledger.store
+        if store is None:
+            return 0
+        now_ms = self._now_ms()
+        old = []
+        for record in IDEMPOTENCY.items(store):
+            if record.expires_at_ms <= now_ms:
+                old.append(IDEMPOTENCY.key(record.key_hash))
+                if len(old) == _RECORDS_PER_CALL:
+                    break
+        if old:
+            self._ledger.transact(deletes=old)
+        return len(old)
+
+
+class Call:
+    """A call that is carried out now; `end` it whatever becomes of it."""
+
+    def __init__(self, idempotency: Idempotency, name: str, digest: bytes) -> None:
+        self._idempotency = idempotency
+        self._name = name
+        self._digest = digest
+
+    def puts(self, status: int, content_type: str, body: bytes) -> Puts:
+        """The record of its answer."""
+        return self._idempotency.put(self._name, self._digest, status, content_type, body)
+
+    def end(self) -> None:
+        self._idempotency.ended(self._name)

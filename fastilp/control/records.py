@@ -1,0 +1,75 @@
+"""An account's details, its record in the store, and its settings in the core: three types for
+three readers, and the ways from one to the other. Imports storage, types and the vault.
+"""
+
+import json
+from dataclasses import fields
+from typing import Any
+
+from fastilp.control.vault import Vault
+from fastilp.storage.kinds import AccountRecord
+from fastilp.types import AccountDetails, EndpointKind, Relation
+
+# Details that the switch enforces; it has the same names and defaults.
+_CORE_SETTINGS = (
+    "min_balance",
+    "max_balance",
+    "max_packet_amount",
+    "packets_per_minute_limit",
+    "amount_per_minute_limit",
+    "round_trip_time",
+    "settle_threshold",
+    "settle_to",
+    "max_in_flight_amount",
+    "in_flight_in_max",
+    "in_flight_out_max",
+    "max_packet_amount_out",
+    "amount_per_minute_limit_out",
+    "allowed_destinations",
+)
+_DEFAULTS = {field.name: field.default for field in fields(AccountDetails)}
+OUTGOING_TOKENS = tuple(name for name in _DEFAULTS if name.endswith("_outgoing_token"))
+INCOMING_TOKENS = tuple(name for name in _DEFAULTS if name.endswith("_incoming_token"))
+TOKENS = INCOMING_TOKENS + OUTGOING_TOKENS
+
+
+def core_settings(details: AccountDetails) -> dict[str, Any]:
+    """What the switch enforces."""
+    settings = {name: getattr(details, name) for name in _CORE_SETTINGS}
+    threshold, target = details.settle_threshold, details.settle_to
+    if threshold is None or target is None or target >= threshold:
+        # Settlement fires only where both are set, and the one is above the other.
+        settings["settle_threshold"] = settings["settle_to"] = None
+    return settings
+
+
+def new_core_settings(details: AccountDetails) -> dict[str, Any]:
+    """The same for an account that has none yet: what is not the default."""
+    settings = core_settings(details)
+    return {name: value for name, value in settings.items() if value != _DEFAULTS[name]}
+
+
+def record_of(
+    account_id: bytes, details: AccountDetails, origin: str, vault: Vault
+) -> AccountRecord:
+    values: dict[str, Any] = {name: getattr(details, name) for name in _DEFAULTS}
+    for name in OUTGOING_TOKENS:
+        if values[name] is not None:
+            values[name] = vault.seal(account_id, name, values[name])
+    values["routing_relation"] = details.routing_relation.value
+    values["endpoint"] = details.endpoint.value if details.endpoint else None
+    if details.allowed_destinations is not None:
+        values["allowed_destinations"] = json.dumps(details.allowed_destinations)
+    return AccountRecord(account_id=account_id, origin=origin, **values)
+
+
+def details_of_record(record: AccountRecord, vault: Vault) -> AccountDetails:
+    values: dict[str, Any] = {name: getattr(record, name) for name in _DEFAULTS}
+    for name in OUTGOING_TOKENS:
+        if values[name] is not None:
+            values[name] = vault.unseal(record.account_id, name, values[name])
+    values["routing_relation"] = Relation(record.routing_relation)
+    values["endpoint"] = EndpointKind(record.endpoint) if record.endpoint else None
+    if record.allowed_destinations is not None:
+        values["allowed_destinations"] = tuple(json.loads(record.allowed_destinations))
+    return AccountDetails(**values)

@@ -1,0 +1,156 @@
+"""Tables that belong to the node and not to one account: rates, static routes, settlement engines.
+
+Imports _core, storage and errors. The settings' file fills them at the start; a table that the API
+has set is kept in the store, and from then on the file has no say in it. Rates are exact: one that
+the switch cannot hold in 128 bits is refused, never rounded.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from fastilp._core.books import Account
+from fastilp._core.switch import Switch
+from fastilp.control.accounts import Accounts, Puts
+from fastilp.errors import ConfigError, UsageError
+from fastilp.storage.kinds import TABLES, TableRecord
+
+RATES = "rates"
+STATIC_ROUTES = "static_routes"
+ENGINES = "settlement_engines"
+NAMES = (RATES, STATIC_ROUTES, ENGINES)
+
+AlsoPuts = Callable[[], Puts]
+
+
+def _nothing() -> Puts:
+    return []
+
+
+class UnknownAccountError(UsageError):
+    """A route to an account that there is not."""
+
+    def __init__(self, username: str) -> None:
+        self.username = username
+        super().__init__(f"account `{username}` was not found")
+
+
+class NodeTables:
+    def __init__(self, switch: Switch, accounts: Accounts) -> None:
+        self._switch = switch
+        self._accounts = accounts
+        self.rates: dict[str, Decimal] = {}
+        self.engines: dict[str, str] = {}
+        accounts.on_closing.append(self._forget_account)
+
+    # --- At the start, and when the file was changed --------------------------------------------
+
+    def of_api(self, name: str) -> dict[str, str] | None:
+        """What the API set last; None: it never did, the file decides."""
+        store = self._switch.ledger.store
+        record = None if store is None else TABLES.get(store, name)
+        return None if record is None else json.loads(record.entries)
+
+    def load(
+        self, routes: Mapping[str, str], rates: Mapping[str, Decimal], spread: Decimal
+    ) -> list[str]:
+        """Take what the API set, else what the file says. Returns prefixes of routes whose account
+        was closed over the API. Raises ConfigError that names the key."""
+        self._load_rates(rates, spread)
+        self.engines = self.of_api(ENGINES) or {}
+        set_routes = self.of_api(STATIC_ROUTES)
+        wanted = dict(routes) if set_routes is None else set_routes
+        found: dict[str, Account] = {}
+        lost = []
+        for prefix, username in wanted.items():
+            entry = self._accounts.find(username)
+            if entry is None:
+                lost.append(prefix)
+            else:
+                found[prefix] = entry.account
+        try:
+            self._accounts.routing.set_static(found)
+        except UsageError as error:
+            raise ConfigError(str(error), key="routes") from None
+        return lost
+
+    def _load_rates(self, rates: Mapping[str, Decimal], spread: Decimal) -> None:
+        try:
+            self._switch.set_spread(spread)
+        except UsageError as error:
+            raise ConfigError(str(error), key="exchange_rate.spread") from None
+        of_api = self.of_api(RATES)
+        if of_api is not None:
+            self.rates = {code: Decimal(rate) for code, rate in of_api.items()}
+            self._switch.set_rates(dict(self.rates))
+            return
+        self._switch.set_rates({})
+        for code, rate in rates.items():
+            try:
+                self._switch.set_rate(code, rate)
+            except UsageError as error:
+                raise ConfigError(str(error), key=f"rates.{code}") from None
+        self.rates = dict(rates)
+
+    # --- Over the API ---------------------------------------------------------------------------
+
+    def set_rates(self, rates: Mapping[str, Decimal], also: AlsoPuts = _nothing) -> int:
+        """Replace all rates. Returns the ticket. Raises UsageError, and then nothing changed."""
+        before = dict(self.rates)
+        self._switch.set_rates(dict(rates))
+        try:
+            texts = {code: str(rate) for code, rate in rates.items()}
+            ticket = self._put(RATES, texts, also)
+        except BaseException:
+            self._switch.set_rates(dict(before))
+            raise
+        self.rates = dict(rates)
+        return ticket
+
+    def static_routes(self) -> dict[str, str]:
+        return {prefix: account.name for prefix, account in self._accounts.routing.static().items()}
+
+    def set_static_routes(self, routes: Mapping[str, str], also: AlsoPuts = _nothing) -> int:
+        """Replace all static routes. Returns the ticket. Raises UnknownAccountError."""
+        found: dict[str, Account] = {}
+        for prefix, username in routes.items():
+            entry = self._accounts.find(username)
+            if entry is None or entry.closing:
+                raise UnknownAccountError(username)
+            found[prefix] = entry.account
+        routing = self._accounts.routing
+        before = routing.static()
+        try:
+            routing.set_static(found)
+            return self._put(STATIC_ROUTES, dict(routes), also)
+        except BaseException:
+            routing.set_static(before)
+            raise
+
+    def set_static_route(self, prefix: str, username: str, also: AlsoPuts = _nothing) -> int:
+        return self.set_static_routes({**self.static_routes(), prefix: username}, also)
+
+    def add_engines(self, engines: Mapping[str, str], also: AlsoPuts = _nothing) -> int:
+        """Add to the map of settlement engines, by asset code. Returns the ticket."""
+        merged = {**self.engines, **engines}
+        ticket = self._put(ENGINES, merged, also)
+        self.engines = merged
+        return ticket
+
+    def _put(self, name: str, entries: Mapping[str, str], also: AlsoPuts) -> int:
+        return self._switch.ledger.transact(puts=[_record(name, entries), *also()])
+
+    def _forget_account(self, account: Account) -> Puts:
+        """No static route may lead to an account that is closed."""
+        routing = self._accounts.routing
+        kept = {prefix: to for prefix, to in routing.static().items() if to is not account}
+        if len(kept) == len(routing.static()):
+            return []
+        routing.set_static(kept)
+        if self.of_api(STATIC_ROUTES) is None:
+            return []
+        return [_record(STATIC_ROUTES, {prefix: to.name for prefix, to in kept.items()})]
+
+
+def _record(name: str, entries: Mapping[str, str]) -> tuple[bytes, bytes]:
+    return TABLES.put(TableRecord(name=name, entries=json.dumps(dict(entries))))

@@ -1,0 +1,55 @@
+"""The admin API behind the node's listener: which requests it gets, and in which form. Imports
+control.api and transports.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from fastilp.control.api.application import application
+from fastilp.control.api.context import Context
+from fastilp.errors import StorageError
+from fastilp.transports.asgi import AsgiServer
+from fastilp.transports.http_messages import HttpRequest, path_of
+from fastilp.transports.http_reply import Answerer
+
+_log = structlog.get_logger("fastilp.node")
+
+# Of answers to idempotent calls that are too old.
+_SWEEP_SECONDS = 600.0
+_SWEPT_AT_ONCE = 400
+
+
+class Admin:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._server = AsgiServer(application(context))
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    async def close(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await self._server.close()
+
+    def fallback(self, request: HttpRequest) -> Answerer | None:
+        """None: the listener knows what to say."""
+        if path_of(request.target).endswith("/ilp/btp"):
+            return None
+        return self._server.answerer(request)
+
+    def is_trusted(self, headers: Mapping[str, str]) -> bool:
+        return self._context.is_admin(headers.get("authorization", ""))
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                while self._context.idempotency.sweep() == _SWEPT_AT_ONCE:
+                    await asyncio.sleep(1.0)
+            except StorageError as error:
+                _log.warning("old answers were not forgotten", reason=str(error))
+            await asyncio.sleep(_SWEEP_SECONDS)
