@@ -2,7 +2,7 @@
 it, and where it may pay to (docs/policies.md). May import counter."""
 
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
@@ -60,7 +60,6 @@ cdef int policy_limit_packet_amount_out(Policy* policy, object limit) except -1:
 cdef int policy_limit_destinations(Policy* policy, object prefixes) except -1:
     cdef bytes packed
     cdef uint8_t* copy = NULL
-    cdef uint16_t size
     _need_limits(policy)
     if prefixes is not None:
         packed = b"".join(

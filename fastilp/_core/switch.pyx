@@ -27,7 +27,7 @@ from fastilp._core.packet cimport (
 )
 from fastilp._core.policy cimport policy_gives_back, policy_gives_back_out
 from fastilp._core.row cimport (
-    ROW_AMOUNT_OUT_TAKEN, ROW_AMOUNT_TAKEN, ROW_ANSWER, ROW_EGRESS_GIVEN, ROW_MARKED, ROW_NONE,
+    ROW_AMOUNT_OUT_TAKEN, ROW_AMOUNT_TAKEN, ROW_ANSWER, ROW_EGRESS_GIVEN, ROW_NONE,
     ROW_PUNT, ROW_REINJECTED, Row, batch_clear,
 )
 from fastilp._core.status cimport (
