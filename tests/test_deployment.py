@@ -19,7 +19,8 @@ import yaml
 
 from fastilp import config
 from fastilp._core.packet import Fulfill, decode
-from fastilp.config.models import ListenConfig, NodeConfig, Settings, split_host_port
+from fastilp.config.models import ListenConfig, NodeConfig, Settings
+from fastilp.control.values import split_host_port
 from tests.cli.command import fastilp
 from tests.node_process import NodeProcess
 from tests.test_node import prepare

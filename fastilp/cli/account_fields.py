@@ -61,6 +61,10 @@ SETTINGS = (
     "ilp_over_btp_outgoing_token",
     "settle_threshold",
     "settle_to",
+    # Ours.
+    "ilp_over_batch_url",
+    "ilp_over_batch_incoming_token",
+    "ilp_over_batch_outgoing_token",
 )
 
 

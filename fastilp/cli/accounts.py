@@ -1,14 +1,17 @@
 """`fastilp accounts`: the accounts of a running node, over its HTTP API."""
 
+import contextlib
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import typer
 
 from fastilp.cli.account_fields import FIELDS, REQUIRED, SETTINGS, given, with_fields
 from fastilp.cli.asks_node import asks_node
-from fastilp.cli.client import Answer, NodeClient, segment
+from fastilp.cli.client import Answer, NodeClient, printable, segment
 from fastilp.cli.lazy import lazy_group
 from fastilp.cli.tables import columns, fields, value
+from fastilp.errors import FastILPError
 
 command = typer.Typer(
     cls=lazy_group({"incoming-payments": "fastilp.cli.incoming"}),
@@ -117,14 +120,39 @@ def info(node: NodeClient, username: Username) -> Answer:
 
 @command.command("list")
 @asks_node(_table)
-def list_accounts(node: NodeClient) -> Answer:
-    """List the accounts.
+def list_accounts(
+    node: NodeClient,
+    limit: Annotated[str | None, typer.Option(metavar="N", help="At most so many.")] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="USERNAME", help="From behind this one on.")
+    ] = None,
+    asset_code: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Of this asset only.")
+    ] = None,
+    routing_relation: Annotated[
+        str | None, typer.Option(metavar="RELATION", help="Parent, Peer, Child, …, only.")
+    ] = None,
+    username_prefix: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Whose names begin so, only.")
+    ] = None,
+) -> Answer:
+    """List the accounts by username: all, a page, or some.
 
-    Example:
+    Examples:
 
         fastilp accounts list --auth admin
+
+        fastilp accounts list --auth admin --limit 100 --after bob --asset-code USD
     """
-    return node.get("/accounts")
+    wanted = {
+        "limit": limit,
+        "after": after,
+        "asset_code": asset_code,
+        "routing_relation": routing_relation,
+        "username_prefix": username_prefix,
+    }
+    query = urlencode({name: text for name, text in wanted.items() if text is not None})
+    return node.get(f"/accounts?{query}" if query else "/accounts")
 
 
 @command.command()
@@ -137,3 +165,34 @@ def balance(node: NodeClient, username: Username) -> Answer:
         fastilp accounts balance alice --auth alice-password
     """
     return node.get(_path(username, "/balance"))
+
+
+@command.command()
+@asks_node(fields)
+def status(node: NodeClient, username: Username) -> Answer:
+    """Show exact balance and counters, what is in flight, which links are up. Its own token is
+    enough.
+
+    Example:
+
+        fastilp accounts status alice --auth alice-password
+    """
+    return node.get(_path(username, "/status"))
+
+
+@command.command()
+@asks_node(timeout_seconds=None)
+def events(node: NodeClient, username: Username) -> None:
+    """Print what happens to an account, until Ctrl-C: balance, limit, link, closed. Its own token
+    is enough.
+
+    Example:
+
+        fastilp accounts events alice --auth alice-password
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        for name, data in node.events(_path(username, "/events")):
+            typer.echo(f"{printable(name)} {printable(data)}")
+            if name == "closed":
+                return
+        raise FastILPError("the connection ended; did the node stop?")

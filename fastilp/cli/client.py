@@ -4,11 +4,12 @@ Sends what ilp-cli sends: the same paths, headers and bodies. Whatever goes wron
 FastILPError that says what to do about it.
 """
 
+import contextlib
 import http.client
 import json
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
@@ -21,9 +22,10 @@ _ACCOUNT_NOT_FOUND = "account-not-found"
 
 
 class Answer(NamedTuple):
-    """What the node answered, with a status of success."""
+    """What the node answered; its status is one of success, or one that was expected."""
 
     body: bytes
+    status: int = 200
 
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
@@ -84,26 +86,44 @@ class NodeClient:
         content_type: str | None = None,
         *,
         auth: bool = True,
+        expected: tuple[int, ...] = (),
     ) -> Answer:
-        """Raises NodeError for any status but 2xx."""
-        headers = {"Accept": "*/*"}
-        if auth and self.token is not None:
-            headers["Authorization"] = f"Bearer {self.token}"
-        if content_type is not None:
-            headers["Content-Type"] = content_type
-        status, reason, content = self._exchange(method, path, body, headers)
-        if not 200 <= status < 300:
-            raise self.refusal(f"{method} {self.url}{path}", status, reason, content)
-        return Answer(content)
+        """Raises NodeError for any status but 2xx and the expected ones."""
+        headers = {} if content_type is None else {"Content-Type": content_type}
+        if auth:
+            headers |= self._authorization()
+        with self._exchange(method, path, body, headers) as response:
+            content = response.read()
+        if not 200 <= response.status < 300 and response.status not in expected:
+            call = f"{method} {self.url}{path}"
+            raise self.refusal(call, response.status, response.reason, content)
+        return Answer(content, response.status)
 
+    def events(self, path: str) -> Iterator[tuple[str, str]]:
+        """Server-sent events as they come, name and data; ends when the node ends them."""
+        with self._exchange("GET", path, None, self._authorization()) as response:
+            if response.status != 200:
+                call, content = f"GET {self.url}{path}", response.read()
+                raise self.refusal(call, response.status, response.reason, content)
+            name = ""
+            for line in response:
+                field, _, text = line.decode("utf-8", "replace").rstrip("\r\n").partition(": ")
+                if field == "event":
+                    name = text
+                elif field == "data":
+                    yield name, text
+
+    def _authorization(self) -> dict[str, str]:
+        return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+
+    @contextlib.contextmanager
     def _exchange(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[int, str, bytes]:
+    ) -> Iterator[http.client.HTTPResponse]:
         connection = self._connection()
         try:
-            connection.request(method, self._parts.path + path, body, headers)
-            response = connection.getresponse()
-            return response.status, response.reason, response.read()
+            connection.request(method, self._parts.path + path, body, {"Accept": "*/*", **headers})
+            yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise self.unreachable(error) from None
         except ValueError as error:

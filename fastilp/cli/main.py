@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "fastilp.cli.run",
     "demo": "fastilp.cli.demo",
     "status": "fastilp.cli.status",
+    "health": "fastilp.cli.health",
     "watch": "fastilp.cli.watch",
     "accounts": "fastilp.cli.accounts",
     "pay": "fastilp.cli.pay",

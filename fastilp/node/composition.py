@@ -133,6 +133,7 @@ class Node:
                 self.events,
                 admin_auth_token=token.get_secret_value() if token else None,
                 health=self._health,
+                drain=self.drain,
             )
         )
         self._admin = admin
@@ -167,6 +168,17 @@ class Node:
         """Where it listens, by the names of `[listen]`, with the ports that the system chose."""
         return self._listeners.addresses() if self._listeners is not None else {}
 
+    def drain(self) -> int:
+        """Take no more Prepares; those in flight end, and everything else goes on. Returns how many
+        there are."""
+        # A Fulfill that waits for its commit is in flight for its sender.
+        left = self.switch.in_flight() + self.switch.waiting()
+        if not self._events.draining:
+            _log.info("draining", in_flight=left)
+            self._events.draining = True
+            self.switch.drain()
+        return left
+
     async def stop(self) -> None:
         """Take no more, finish what is in flight (at most `drain_max_ms`), commit, close."""
         try:
@@ -182,11 +194,9 @@ class Node:
 
     async def _hang_up(self) -> None:
         if self._listeners is not None:
-            _log.info("draining", in_flight=self.switch.in_flight())
             self._listeners.stop_accepting()
-            self._events.draining = True
+            self.drain()
             self.events.close()
-            self.switch.drain()
             await self._drain()
             await self._reject_waiting()
             await self._listeners.drain(_HANG_UP_SECONDS)
@@ -219,7 +229,7 @@ class Node:
     def _health(self) -> Health:
         reasons = []
         if self._events.draining:
-            reasons.append("it is being stopped")
+            reasons.append(f"it is draining, {self.switch.in_flight()} packets are in flight")
         elif not self._is_ready:
             reasons.append("it does not listen yet")
         store = self.ledger.store

@@ -87,6 +87,15 @@ def test_required_fields() -> None:
     assert done.status == 2 and "--asset-scale" in done.stderr
 
 
+def test_pages_and_filters() -> None:
+    with Recorder() as recorder:
+        words = ("accounts", "list", "--node", recorder.url, "--limit", "5", "--after", "b&c")
+        fastilp(*words, "--routing-relation", "Child", "--username-prefix", "x")
+    assert recorder.calls[0].target == (
+        "/accounts?limit=5&after=b%26c&routing_relation=Child&username_prefix=x"
+    )
+
+
 def test_lists_of_ours() -> None:
     with Recorder() as recorder:
         words = ("accounts", "create", "al", "--asset-code", "A", "--asset-scale", "1")

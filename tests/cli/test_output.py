@@ -138,6 +138,16 @@ def test_an_answer_that_is_no_json() -> None:
     assert ask(b"hello", "rates", "list").stdout == "hello\n"
 
 
+def test_health() -> None:
+    ready = {"live": True, "ready": True, "reasons": []}
+    assert ask(ready, "health").status == 0
+    assert ask(ready, "health", "--quiet").stdout == ""
+    done = ask({**ready, "ready": False, "reasons": ["the disk is slow"]}, "health", status=503)
+    assert (done.status, done.stdout) == (1, "") and "the disk is slow" in done.stderr
+    assert "not the health" in ask([], "health").stderr
+    assert "404" in ask(b"", "health", status=404).stderr
+
+
 def test_a_pair_has_two_halves() -> None:
     done = fastilp("rates", "set-all", "--node", "http://x:1", "--pair", "ABC")
     assert done.status == 1 and "two values" in done.stderr
@@ -167,11 +177,11 @@ def test_incomplete_commands_print_the_help() -> None:
 COMMANDS = [
     *(("accounts", name) for name in (
         "create", "update", "update-settings", "delete", "info", "list", "balance",
-        "incoming-payments",
+        "incoming-payments", "status", "events",
     )),
     ("pay",), ("payments", "incoming"), ("rates", "list"), ("rates", "set-all"),
     ("routes", "list"), ("routes", "set"), ("routes", "set-all"),
-    ("settlement-engines", "set-all"), ("status",), ("logs",), ("testnet", "setup"),
+    ("settlement-engines", "set-all"), ("status",), ("health",), ("logs",), ("testnet", "setup"),
     ("watch",), ("drain",), ("backup",), ("run",), ("demo",),
 ]  # fmt: skip
 

@@ -53,12 +53,15 @@ class Context:
         *,
         admin_auth_token: str | None,
         health: Callable[[], Health],
+        drain: Callable[[], int],
     ) -> None:
         self.switch = switch
         self.accounts = accounts
         self.tables = tables
         self.events = events
         self.health = health
+        self.drain = drain
+        """Takes nothing new from now on; returns how many packets are in flight."""
         self.idempotency = Idempotency(switch.ledger)
         self._key = secrets.token_bytes(32)
         self._admin = self._digest(admin_auth_token) if admin_auth_token else None

@@ -126,3 +126,14 @@ def health() -> Route:
         503: {**body, "description": "It takes none, and the reasons say why."},
     }
     return {"responses": {**responses, **problems()}}
+
+
+def drain() -> Route:
+    schema = {
+        "type": "object",
+        "properties": {"draining": {"const": True}, "in_flight": {"type": "integer"}},
+        "required": ["draining", "in_flight"],
+    }
+    content = {_JSON: {"schema": schema}}
+    responses = {202: {"description": "It takes nothing new.", "content": content}}
+    return {"status_code": 202, "responses": {**responses, **problems(401)}}

@@ -63,6 +63,14 @@ def _add_status(routes: APIRouter, context: Context) -> None:
         context.check_node_admin(request)
         return StreamingResponse(_status(context), media_type="application/json")
 
+    @routes.post("/drain", **documented.drain())
+    async def post_drain(request: Request) -> Response:
+        """Take no more packets, and finish those that are in flight; the node stays, for whoever
+        asks how far it is, until it is stopped. There is no way back but a restart."""
+        context.check_node_admin(request)
+        body = {"draining": True, "in_flight": context.drain()}
+        return json_response(json_bytes(body), 202)
+
 
 async def _status(context: Context) -> AsyncIterator[bytes]:
     switch = context.switch
