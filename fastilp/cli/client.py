@@ -169,7 +169,8 @@ class NodeClient:
 
     def refusal(self, call: str, status: int, reason: str, body: bytes) -> NodeError:
         detail, kind = _problem(body)
-        text = f"{call}: {status} {reason}" + (f": {detail}" if detail else "")
+        said = f"{status} {printable(reason)}".rstrip()
+        text = f"{call}: {said}" + (f": {detail}" if detail else "")
         hint = self._hint(status, kind)
         return NodeError(f"{text}; {hint}" if hint else text, status)
 

@@ -105,8 +105,8 @@ def test_lists_of_ours() -> None:
     assert body["allowed_destinations"] == ["g.a", "g.b"] and body["circuit_breaker"] == "true"
 
 
-def test_testnet_setup() -> None:
-    """CLI-15, with a provider of ours: the one that ilp-cli asks is gone."""
+def test_cli_15_testnet_setup() -> None:
+    """With a provider of ours: the one that ilp-cli asks is gone."""
     answers = {"/api/accounts/xrp": (200, ACCOUNT_THERE)}
     with Recorder(answers) as provider, Recorder() as node:
         words = ("testnet", "setup", "XRP", "--provider", f"{provider.url}/api/accounts")

@@ -67,10 +67,11 @@ def server() -> Iterator[Server]:
 
 
 @pytest.mark.parametrize(
-    "words", [("accounts", "incoming-payments", "alice"), ("payments", "incoming")]
+    "words",
+    [("accounts", "incoming-payments", "alice"), ("payments", "incoming")],
+    ids=["CLI-07", "CLI-08"],
 )
 def test_prints_each_payment_until_ctrl_c(server: Server, words: tuple[str, ...]) -> None:
-    """CLI-07, CLI-08."""
     command = [sys.executable, "-m", "fastilp", *words, "--node", server.url, "--auth", "secret"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -167,7 +167,7 @@ def test_config_says_where_the_node_is(tmp_path: Path) -> None:
     assert tokens == ["Bearer s3", "Bearer s4"]
 
 
-def test_incomplete_commands_print_the_help() -> None:
+def test_cli_16_incomplete_commands_print_the_help() -> None:
     for words in ((), ("accounts",), ("payments",), ("rates",), ("testnet",)):
         done = fastilp(*words)
         assert "Usage: fastilp" in done.stdout + done.stderr

@@ -1,10 +1,17 @@
 """`fastilp watch`, and the arithmetic of it."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
+import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +23,7 @@ from fastilp.cli.activity import activity, lines
 from tests.cli.command import fastilp
 from tests.node_process import ADMIN_TOKEN, NodeProcess
 
+WAIT_SECONDS = 60.0
 CONFIG = """
 [[accounts]]
 username = "alice"
@@ -123,6 +131,56 @@ def test_watches_a_node(node: NodeProcess) -> None:
     moved = {each["username"]: int(each["change"]) for each in busiest}
     assert moved["loop"] > 0 and moved["alice"] == -moved["loop"]
     assert looks[-1]["fulfilled_per_second"] > 0
+
+
+class Screen:
+    """A terminal, and what was written to it."""
+
+    def __init__(self) -> None:
+        self._leader, self.terminal = pty.openpty()
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+        self._content = b""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        # Ends with an error once nobody has the terminal open any more.
+        with contextlib.suppress(OSError):
+            while piece := os.read(self._leader, 65_536):
+                self._content += piece
+
+    def wait_for(self, text: str) -> None:
+        """Until it is written anew."""
+        start, end = len(self._content), time.monotonic() + WAIT_SECONDS
+        while text.encode() not in self._content[start:]:
+            assert time.monotonic() < end, self._content[-3_000:]
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        os.close(self.terminal)
+        self._reader.join()
+        os.close(self._leader)
+
+
+def test_a_terminal_is_redrawn_and_outlives_the_node(tmp_path: Path) -> None:
+    screen = Screen()
+    with NodeProcess(tmp_path / "node", CONFIG) as node:
+        where = ("--node", f"http://{node.http}", "--auth", ADMIN_TOKEN, "--interval", "0.1")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fastilp", "watch", *where],
+            stdin=screen.terminal, stdout=screen.terminal, stderr=screen.terminal,
+        )  # fmt: skip
+        screen.wait_for("loopback")
+        pay(node, "example.nowhere")
+        screen.wait_for("unreachable")
+        port = node.http
+        node.kill()
+        screen.wait_for("no node answers")
+        node.start("--http", port)
+        screen.wait_for("loopback")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WAIT_SECONDS) == 0
+    screen.close()
 
 
 def test_once(node: NodeProcess) -> None:
