@@ -1,6 +1,7 @@
 """Small types that several layers share. Imports nothing of fastilp."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _version
@@ -60,6 +61,7 @@ class AccountDetails:
     amount_per_minute_limit_out: int | None = None
     allowed_destinations: tuple[str, ...] | None = None
     circuit_breaker: bool = False
+    spread: Decimal | None = None
     ilp_over_http_url: str | None = None
     ilp_over_http_incoming_token: bytes | None = None
     ilp_over_http_outgoing_token: str | None = None

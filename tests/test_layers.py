@@ -18,7 +18,10 @@ BELOW: dict[str, set[str]] = {
     "switch": {"admission", "gate", "inflight", "ledger"},
     "admission": {"output", "policy", "forwarding", "rates"},
     "output": {"tables"},
-    "tables": {"ledger", "connection_batch", "connection_btp", "policy", "forwarding", "rates"},
+    "tables": {
+        "account_settings", "ledger", "connection_batch", "connection_btp", "policy", "forwarding",
+        "rates",
+    },
     "http_in": {"link", "http_socket", "codec_http"},
     "http_out": {"link", "http_socket", "codec_http"},
     "http_socket": {"poller", "codec_http", "arena"},
@@ -52,6 +55,7 @@ BELOW: dict[str, set[str]] = {
     "lmdb": set(),
     "directory": set(),
     "account_record": set(),
+    "account_settings": {"packet", "rates"},
     "limits": set(),
     "prefix_log": set(),
 }

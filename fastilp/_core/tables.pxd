@@ -84,7 +84,9 @@ cdef class Tables:
     cdef int _receive_one(self, triple) except -1
     # The account of this switch with an index, or None.
     cdef Account _handle(self, uint32_t index)
-    cdef int _apply_restrictions(self, Way* way, dict before, dict settings) except -1
+    cdef int _apply_restrictions(
+        self, Account account, Way* way, dict before, dict settings
+    ) except -1
     # The link that it is, or would be without a suspension.
     cdef Link _egress(self, Account account)
     cdef int _room_for_way(self, uint32_t index) except -1

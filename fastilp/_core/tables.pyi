@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal, overload
@@ -30,16 +30,19 @@ class Tables:
         asset_code: str,
         asset_scale: int,
         account_id: bytes | None = None,
-        **settings: int | Sequence[str] | None,
+        **settings: int | Sequence[str] | Fraction | Decimal | None,
     ) -> Account:
         """`account_id`: 16 bytes, default derived from the name. Settings (units of the asset's
         smallest, ms): min_balance=None, max_balance=None, max_packet_amount=2**64-1,
         packets_per_minute_limit=None, amount_per_minute_limit=None, round_trip_time=500,
         settle_threshold=None, settle_to=None, max_in_flight_amount=None, in_flight_in_max=16384,
         in_flight_out_max=16384, max_packet_amount_out=None, amount_per_minute_limit_out=None,
-        allowed_destinations=None (a list of prefixes). Raises UsageError for a name, id or asset
+        allowed_destinations=None (a list of prefixes), spread=None (instead of that of the pair or
+        of all, for packets from the account). Raises UsageError for a name, id or asset
         that does not fit."""
-    def set_account(self, account: Account, **settings: int | Sequence[str] | None) -> None:
+    def set_account(
+        self, account: Account, **settings: int | Sequence[str] | Fraction | Decimal | None
+    ) -> None:
         """Change settings of a live account; buckets keep their level."""
     def close_account(self, account: Account) -> None:
         """No new Prepares from or to it; what is in flight goes on."""
@@ -89,11 +92,22 @@ class Tables:
     def set_rate(self, asset_code: str, rate: Fraction | Decimal | int | str) -> None:
         """Value of one standard unit of the asset. Raises UsageError for zero, negative or inexact
         beyond 128 bits."""
-    def set_rates(self, rates: dict[str, Fraction | Decimal | int | str]) -> None:
+    def set_rates(self, rates: Mapping[str, Fraction | Decimal | int | str]) -> None:
         """Replace all rates at once; assets that are not named lose theirs. Raises UsageError, and
         then nothing has changed."""
+    def fitting_rates(
+        self, rates: Mapping[str, Fraction | Decimal | int | str]
+    ) -> dict[str, Fraction]:
+        """Those of the rates that fit 128 bits with each other for the assets there are."""
     def set_spread(self, spread: Fraction | Decimal | int | str) -> None:
         """Taken from every conversion between different assets; 0 <= spread < 1."""
+    def set_pair_spreads(
+        self, spreads: Mapping[tuple[str, str], Fraction | Decimal | int | str]
+    ) -> None:
+        """By (asset code in, asset code out): taken instead of the spread of all, and itself
+        replaced by the `spread` of the account that a packet comes from. Replaces all of them."""
+    def assets(self) -> list[tuple[str, int, Fraction | None]]:
+        """(code, scale, spread of the account or None), each once."""
     def receive(self, packets: Iterable[tuple[Link, int, bytes]]) -> None:
         """`Link.receive` for packets of any number of links in one call, in order: what a program
         with many accounts and few packets from each wants. Nothing is handed in if it raises."""

@@ -28,6 +28,8 @@ from fastilp._core.row cimport batch_append, batch_free
 from fastilp._core.status cimport status_info
 
 from fastilp._core.ledger import account_id_of
+from fastilp._core.account_settings import DEFAULTS as _DEFAULTS
+from fastilp._core.account_settings import checked as _checked
 from fastilp._core.packet import is_valid_address, is_valid_prefix
 from fastilp.errors import UsageError
 
@@ -43,68 +45,10 @@ cdef extern from "pages.h" nogil:
     void* pages_grow(void* at, size_t size, size_t wanted)
     void pages_free(void* at, size_t size)
 
-_UINT32_MAX = (1 << 32) - 1
-_UINT64_MAX = (1 << 64) - 1
-_WIDE_MAX = (1 << 127) - 1
-
 cdef enum:
     # Defaults of settings.
     ROUND_TRIP_MS = 500
     IN_FLIGHT_MAX = 16_384
-
-# name: (default, smallest, largest); None means no limit where it is the default
-_SETTINGS = {
-    "min_balance": (None, -_WIDE_MAX, _WIDE_MAX),
-    "max_balance": (None, -_WIDE_MAX, _WIDE_MAX),
-    "max_packet_amount": (_UINT64_MAX, 0, _UINT64_MAX),
-    "packets_per_minute_limit": (None, 0, _UINT32_MAX),
-    "amount_per_minute_limit": (None, 0, _UINT64_MAX),
-    "round_trip_time": (ROUND_TRIP_MS, 0, 30_000),
-    "settle_threshold": (None, -_WIDE_MAX, _WIDE_MAX),
-    "settle_to": (None, -_WIDE_MAX, _WIDE_MAX),
-    "max_in_flight_amount": (None, 0, _UINT64_MAX),
-    "in_flight_in_max": (IN_FLIGHT_MAX, 0, 1 << 20),
-    "in_flight_out_max": (IN_FLIGHT_MAX, 0, 1 << 20),
-    "max_packet_amount_out": (None, 0, _UINT64_MAX),
-    "amount_per_minute_limit_out": (None, 0, _UINT64_MAX),
-    # Sequences of prefixes; how many there may be of them.
-    "allowed_destinations": (None, 0, 256),
-}
-_DEFAULTS = {key: default for key, (default, _, _) in _SETTINGS.items()}
-
-
-def _checked(name, settings):
-    for key, value in settings.items():
-        if key not in _SETTINGS:
-            raise UsageError(
-                f"account {name}: unknown setting {key!r}; known are {', '.join(_SETTINGS)}"
-            )
-        default, smallest, largest = _SETTINGS[key]
-        if value is None and default is None:
-            continue
-        if key == "allowed_destinations":
-            _check_destinations(name, value, largest)
-            continue
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or not smallest <= value <= largest:
-            raise UsageError(
-                f"account {name}: {key} must be from {smallest} to {largest}, not {value!r}"
-            )
-    return settings
-
-
-def _check_destinations(name, prefixes, count_max):
-    if isinstance(prefixes, str) or len(prefixes) > count_max:
-        raise UsageError(
-            f"account {name}: allowed_destinations must be a list of at most {count_max} prefixes"
-        )
-    for prefix in prefixes:
-        if not isinstance(prefix, str) or not is_valid_prefix(prefix):
-            raise UsageError(
-                f"account {name}: {prefix!r} is not a valid prefix of ILP addresses, such as "
-                "g.hub.bob"
-            )
-
 
 cdef enum:
     # How far ahead of its turn a triple is asked for, and then what it points to.
@@ -193,7 +137,7 @@ cdef class Tables:
                 f"not {asset_code!r}/{asset_scale}"
             )
         if settings:
-            _checked(name, settings)
+            settings = _checked(name, settings)
         if account_id is None:
             account_id = account_id_of(name)
         # Asked before the ledger is, which would take it for a new name of that account.
@@ -205,7 +149,7 @@ cdef class Tables:
     cdef Account _add(self, str name, bytes account_id, str code, int scale, dict settings):
         cdef Account account
         cdef Way* way
-        cdef uint32_t asset = self._rates.asset(code, scale)
+        cdef uint32_t asset = self._rates.asset(code, scale, settings.get("spread"))
         account = self.ledger.add(name, account_id, code, scale)
         self._room_for_way(account.index)
         way = &self.ways[account.index]
@@ -232,7 +176,7 @@ cdef class Tables:
     def set_account(self, Account account, **settings):
         """Change settings of a live account; buckets keep their level. Raises UsageError."""
         self._check(account)
-        _checked(account.name, settings)
+        settings = _checked(account.name, settings)
         self._apply_settings(account, settings)
 
     def close_account(self, Account account):
@@ -315,7 +259,7 @@ cdef class Tables:
             policy_limit_packets(&way.policy, settings["packets_per_minute_limit"], self.now_ms)
         if settings["amount_per_minute_limit"] != before.get("amount_per_minute_limit"):
             policy_limit_amounts(&way.policy, settings["amount_per_minute_limit"], self.now_ms)
-        self._apply_restrictions(way, before, settings)
+        self._apply_restrictions(account, way, before, settings)
         self.ledger.set_limits(account, settings)
         changed = {key: value for key, value in settings.items() if value != _DEFAULTS[key]}
         if changed:
@@ -324,7 +268,13 @@ cdef class Tables:
             self._settings.pop(account, None)
         return 0
 
-    cdef int _apply_restrictions(self, Way* way, dict before, dict settings) except -1:
+    cdef int _apply_restrictions(
+        self, Account account, Way* way, dict before, dict settings
+    ) except -1:
+        if settings["spread"] != before.get("spread"):
+            way.asset = self._rates.asset(
+                account.asset_code, account.asset_scale, settings["spread"]
+            )
         limit = settings["amount_per_minute_limit_out"]
         if limit != before.get("amount_per_minute_limit_out"):
             policy_limit_amounts_out(&way.policy, limit, self.now_ms)
@@ -568,9 +518,21 @@ cdef class Tables:
         """Value of one standard unit. Raises UsageError."""
         self._rates.set_rate(asset_code, rate)
 
-    def set_rates(self, dict rates):
+    def set_rates(self, rates):
         """Replace all rates at once. Raises UsageError, and then nothing has changed."""
         self._rates.set_rates(rates)
+
+    def fitting_rates(self, rates):
+        """What `set_rates` would take of them; see tables.pyi."""
+        return self._rates.fitting(rates)
+
+    def set_pair_spreads(self, spreads):
+        """(code in, code out) -> spread; see tables.pyi. Raises UsageError."""
+        self._rates.set_pair_spreads(spreads)
+
+    def assets(self):
+        """(code, scale, spread of its accounts or None) of all accounts there were."""
+        return self._rates.assets()
 
     def set_spread(self, spread):
         """Taken from every conversion between different asset codes. Raises UsageError."""

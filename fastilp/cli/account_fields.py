@@ -40,6 +40,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "max_in_flight_amount": ("UNITS", "The most that may be under way to it at a time."),
     "max_packet_amount_out": ("UNITS", "Larger packets to this account are refused (F08)."),
     "amount_per_minute_limit_out": ("UNITS", "To this account, per minute (T04)."),
+    "spread": ("FRACTION", "Of conversions from this account, as 0.001; else that of the node."),
     "allowed_destinations": ("PREFIX,…", "It may only pay to these prefixes."),
     "circuit_breaker": ("true|false", "No packets to it for a while after its link failed."),
     "in_flight_in_max": ("N", "Packets from it that wait for an answer at a time."),

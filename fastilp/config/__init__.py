@@ -63,6 +63,7 @@ def load(path: str | Path | None = None, overrides: Mapping[str, object] | None 
 # Paths that a setting names, or has as its default.
 _PATHS = (
     ("node", "data_dir"),
+    ("exchange_rate", "file"),
     *(
         ("listen", f"{name}_tls_{part}")
         for name in ("http", "admin", "batch")

@@ -20,6 +20,7 @@ from fastilp.control.values import (
     AccountRelation,
     AllowedDestinations,
     AssetCode,
+    AssetPair,
     BatchUrl,
     BtpUrl,
     HostPort,
@@ -32,6 +33,7 @@ from fastilp.control.values import (
     PacketCount,
     Prefix,
     Rate,
+    RateProvider,
     Seed,
     ServiceName,
     Share,
@@ -78,9 +80,16 @@ class ListenConfig(_Section):
 
 
 class ExchangeRateConfig(_Section):
-    """What conversions between different assets cost."""
+    """Where rates come from, and what conversions between different assets cost."""
 
+    provider: RateProvider | None = None
+    url: HttpUrl | None = None
+    file: Annotated[str, Field(min_length=1)] | None = None
+    poll_interval: Annotated[int, whole_number(100, 86_400_000)] = 60_000
+    poll_failure_tolerance: Annotated[int, whole_number(0, 1_000_000)] = 5
+    timeout_ms: Annotated[int, whole_number(1, 600_000)] = 10_000
     spread: Spread = Decimal(0)
+    spreads: dict[AssetPair, Spread] = {}
 
 
 class LoggingConfig(_Section):
@@ -123,6 +132,7 @@ class AccountConfig(_Section):
     round_trip_time: Milliseconds30 = 500
     max_packet_amount: U64 = U64_MAX
     max_packet_amount_out: U64 | None = None
+    spread: Spread | None = None
     min_balance: I64 | None = None
     max_balance: I64 | None = None
     max_in_flight_amount: U64 | None = None
@@ -193,6 +203,7 @@ class Settings(BaseSettings):
 def contradictions(settings: Settings) -> list[tuple[str, str]]:
     """What is wrong between settings that are each right: (dotted key, what would be right)."""
     problems = _listen_contradictions(settings.listen)
+    problems += _rate_contradictions(settings.exchange_rate)
     # Counted once: a node may have tens of thousands of accounts.
     names = Counter(account.username for account in settings.accounts)
     addresses = Counter(account.ilp_address for account in settings.accounts)
@@ -233,6 +244,20 @@ def _listen_contradictions(listen: ListenConfig) -> list[tuple[str, str]]:
     if listen.admin == listen.http and not listen.http.endswith(":0"):
         text = f"{listen.http} is the address of listen.http already; leave admin out, or change it"
         problems.append(("listen.admin", text))
+    return problems
+
+
+def _rate_contradictions(rate: ExchangeRateConfig) -> list[tuple[str, str]]:
+    name = rate.provider.name if rate.provider is not None else None
+    problems = []
+    if name == "file" and rate.file is None:
+        problems.append(("exchange_rate.file", 'is missing: provider is "file"'))
+    if name == "Rafiki" and rate.url is None:
+        problems.append(("exchange_rate.url", 'is missing: provider is "Rafiki"'))
+    if rate.file is not None and name != "file":
+        problems.append(("exchange_rate.file", 'has no effect without provider = "file"'))
+    if rate.url is not None and name in (None, "file"):
+        problems.append(("exchange_rate.url", "has no effect without a provider that is asked"))
     return problems
 
 

@@ -4,6 +4,7 @@ three readers, and the ways from one to the other. Imports storage, types and th
 
 import json
 from dataclasses import fields
+from decimal import Decimal
 from typing import Any
 
 from fastilp.control.vault import Vault
@@ -26,6 +27,7 @@ _CORE_SETTINGS = (
     "max_packet_amount_out",
     "amount_per_minute_limit_out",
     "allowed_destinations",
+    "spread",
 )
 _DEFAULTS = {field.name: field.default for field in fields(AccountDetails)}
 OUTGOING_TOKENS = tuple(name for name in _DEFAULTS if name.endswith("_outgoing_token"))
@@ -60,6 +62,7 @@ def record_of(
     values["endpoint"] = details.endpoint.value if details.endpoint else None
     if details.allowed_destinations is not None:
         values["allowed_destinations"] = json.dumps(details.allowed_destinations)
+    values["spread"] = None if details.spread is None else str(details.spread)
     return AccountRecord(account_id=account_id, origin=origin, **values)
 
 
@@ -72,4 +75,5 @@ def details_of_record(record: AccountRecord, vault: Vault) -> AccountDetails:
     values["endpoint"] = EndpointKind(record.endpoint) if record.endpoint else None
     if record.allowed_destinations is not None:
         values["allowed_destinations"] = tuple(json.loads(record.allowed_destinations))
+    values["spread"] = None if record.spread is None else Decimal(record.spread)
     return AccountDetails(**values)

@@ -7,7 +7,8 @@ the switch cannot hold in 128 bits is refused, never rounded.
 
 import json
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
+from fractions import Fraction
 
 from fastilp._core.books import Account
 from fastilp._core.switch import Switch
@@ -52,11 +53,16 @@ class NodeTables:
         return None if record is None else json.loads(record.entries)
 
     def load(
-        self, routes: Mapping[str, str], rates: Mapping[str, Decimal], spread: Decimal
+        self,
+        routes: Mapping[str, str],
+        rates: Mapping[str, Decimal],
+        spread: Decimal,
+        pair_spreads: Mapping[str, Decimal] | None = None,
     ) -> list[str]:
         """Take what the API set, else what the file says. Returns prefixes of routes whose account
         was closed over the API. Raises ConfigError that names the key."""
-        self._load_rates(rates, spread)
+        self._load_spreads(spread, pair_spreads or {})
+        self._load_rates(rates)
         self.engines = self.of_api(ENGINES) or {}
         set_routes = self.of_api(STATIC_ROUTES)
         wanted = dict(routes) if set_routes is None else set_routes
@@ -74,11 +80,20 @@ class NodeTables:
             raise ConfigError(str(error), key="routes") from None
         return lost
 
-    def _load_rates(self, rates: Mapping[str, Decimal], spread: Decimal) -> None:
+    def _load_spreads(self, spread: Decimal, pair_spreads: Mapping[str, Decimal]) -> None:
+        """Pairs are `IN/OUT`."""
+        pairs = {
+            (code_in, code_out): value
+            for pair, value in pair_spreads.items()
+            for code_in, _, code_out in [pair.partition("/")]
+        }
         try:
             self._switch.set_spread(spread)
+            self._switch.set_pair_spreads(pairs)
         except UsageError as error:
             raise ConfigError(str(error), key="exchange_rate.spread") from None
+
+    def _load_rates(self, rates: Mapping[str, Decimal]) -> None:
         of_api = self.of_api(RATES)
         if of_api is not None:
             self.rates = {code: Decimal(rate) for code, rate in of_api.items()}
@@ -91,6 +106,16 @@ class NodeTables:
             except UsageError as error:
                 raise ConfigError(str(error), key=f"rates.{code}") from None
         self.rates = dict(rates)
+
+    def rates_in_use(self) -> dict[str, Decimal]:
+        """Those set by hand and those of a provider, as decimals of at most 60 digits."""
+        with localcontext(Context(prec=60)):
+            return {
+                code: self.rates[code]
+                if Fraction(self.rates.get(code, 0)) == rate
+                else Decimal(rate.numerator) / Decimal(rate.denominator)
+                for code, rate in self._switch.rates().items()
+            }
 
     # --- Over the API ---------------------------------------------------------------------------
 

@@ -8,10 +8,10 @@ Numbers may be strings, as in Interledger.rs.
 import re
 import unicodedata
 from decimal import Decimal, InvalidOperation
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, PlainValidator, SecretStr
 
 from fastilp._core.packet import is_valid_address, is_valid_prefix
 from fastilp.types import Relation
@@ -179,6 +179,36 @@ def _relation(value: object) -> Relation:
     return Relation.parse(value if isinstance(value, str) else "")
 
 
+class Provider(NamedTuple):
+    """A source of exchange rates, and the key it may want."""
+
+    name: str
+    key: SecretStr | None = None
+
+
+def _provider(value: object) -> Provider:
+    """`"CoinCap"`, `"Rafiki"`, `"file"`, or `{CryptoCompare = "key"}`."""
+    if isinstance(value, Provider):
+        return value
+    if isinstance(value, dict) and len(value) == 1:
+        [(name, key)] = value.items()
+        if str(name).lower() == "cryptocompare" and isinstance(key, str) and key.isprintable():
+            return Provider("CryptoCompare", SecretStr(key))
+    found = {name.lower(): name for name in ("CoinCap", "Rafiki", "file")}
+    if isinstance(value, str) and value.lower() in found:
+        return Provider(found[value.lower()])
+    raise ValueError('must be "CoinCap", "Rafiki", "file", or { CryptoCompare = "<key>" }')
+
+
+def _asset_pair(value: object) -> str:
+    codes = value.upper().split("/") if isinstance(value, str) else []
+    if len(codes) != 2 or not all(code.strip() for code in codes):
+        raise ValueError('must be asset codes in and out, such as "USD/EUR"')
+    return "/".join(code.strip() for code in codes)
+
+
+RateProvider = Annotated[Provider, PlainValidator(_provider)]
+AssetPair = Annotated[str, BeforeValidator(_asset_pair)]
 Rate = Annotated[Decimal, BeforeValidator(_rate)]
 Share = Annotated[Decimal, BeforeValidator(_share)]
 ServiceName = Annotated[str, BeforeValidator(_service_name)]

@@ -28,6 +28,7 @@ from fastilp.node.details import details_of
 from fastilp.node.listeners import Listeners
 from fastilp.node.listening import check_addresses
 from fastilp.node.oversight import Oversight
+from fastilp.node.rating import make_feed
 from fastilp.node.report import (
     EventLog,
     log_crash_report,
@@ -84,7 +85,9 @@ class Node:
         self.tables = NodeTables(self.switch, self.accounts)
         self.accounts.restore()
         self._seed_accounts()
-        lost = self.tables.load(settings.routes, settings.rates, settings.exchange_rate.spread)
+        rating = settings.exchange_rate
+        lost = self.tables.load(settings.routes, settings.rates, rating.spread, rating.spreads)
+        self.rate_feed = make_feed(rating, self.switch, lambda: self.tables.rates)
         log_lost_routes(lost)
         self._events = EventLog(self.ledger)
         self.pump = Pump(self.switch, self._events)
@@ -150,6 +153,8 @@ class Node:
         self._is_ready = True
         wiring.start()
         admin.start()
+        if self.rate_feed is not None:
+            self.rate_feed.start()
         _log.info(
             "ready",
             **self.addresses(),
@@ -201,6 +206,8 @@ class Node:
             await self._reject_waiting()
             await self._listeners.drain(_HANG_UP_SECONDS)
         self.oversight.close()
+        if self.rate_feed is not None:
+            await self.rate_feed.close()
         if self._admin is not None:
             await self._admin.close()
         await self.wiring.close_all()

@@ -38,6 +38,7 @@ class AccountRecord:
     allowed_destinations: str | None = None
     """Prefixes, as a JSON array."""
     circuit_breaker: bool = False
+    spread: str | None = None
     ilp_over_http_url: str | None = None
     ilp_over_http_incoming_token: bytes | None = None
     ilp_over_http_outgoing_token: bytes | None = None

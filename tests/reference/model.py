@@ -46,6 +46,7 @@ class ModelSwitch(Pipeline):
         self.marked: set[str] = set()
         self.rates: dict[str, Fraction] = {}
         self.spread = Fraction(0)
+        self.pair_spreads: dict[tuple[str, str], Fraction] = {}
         self.entries: dict[int, Entry] = {}
         self.waiting: list[Waiting] = []
         self.events: list[tuple[str, ModelAccount | None, int]] = []
@@ -172,6 +173,12 @@ class ModelSwitch(Pipeline):
         if not 0 <= Fraction(spread) < 1:
             raise UsageError("spread")
         self.spread = Fraction(spread)
+
+    def set_rates(self, rates: dict[str, Any]) -> None:
+        self.rates = {code: Fraction(rate) for code, rate in rates.items()}
+
+    def set_pair_spreads(self, spreads: dict[tuple[str, str], Any]) -> None:
+        self.pair_spreads = {pair: Fraction(spread) for pair, spread in spreads.items()}
 
     # --- what one can ask -----------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "max_packet_amount_out": None,
     "amount_per_minute_limit_out": None,
     "allowed_destinations": None,
+    "spread": None,
 }
 
 

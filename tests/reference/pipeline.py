@@ -58,6 +58,7 @@ class Pipeline:
         marked: set[str]
         rates: dict[str, Fraction]
         spread: Fraction
+        pair_spreads: dict[tuple[str, str], Fraction]
         entries: dict[int, Entry]
         waiting: list[Waiting]
         events: list[tuple[str, ModelAccount | None, int]]
@@ -356,7 +357,11 @@ class Pipeline:
         rate_out = self.rates.get(next_hop.asset_code)
         if rate_in is None or rate_out is None:
             return None
-        return rate_in / rate_out * (1 - self.spread) * scale
+        pair = sender.asset_code, next_hop.asset_code
+        spread = sender.settings["spread"]
+        if spread is None:
+            spread = self.pair_spreads.get(pair, self.spread)
+        return rate_in / rate_out * (1 - spread) * scale
 
     def expires_out(self, row: Row, expires_in_ms: int) -> int:
         assert row.next_hop is not None

@@ -329,7 +329,15 @@ class World:
         self.lockstep.both("set_rate", code, Fraction(RATES[b % len(RATES)]))
 
     def do_spread(self, a: int, b: int, c: int, d: int) -> None:
-        self.lockstep.both("set_spread", Fraction(SPREADS[a % len(SPREADS)]))
+        spread = Fraction(SPREADS[a % len(SPREADS)])
+        if b % 3 == 0:
+            self.lockstep.both("set_spread", spread)
+        elif b % 3 == 1:
+            pairs = (("USD", "EUR"), ("EUR", "USD"), ("XRP", "JPY"))
+            self.lockstep.both("set_pair_spreads", {pair: spread for pair in pairs[: c % 4]})
+        else:
+            name = NAMES[d % len(NAMES)]
+            self.lockstep.set_account(name, spread=spread if c % 2 else None)
 
     def do_link_up(self, a: int, b: int, c: int, d: int) -> None:
         self.lockstep.set_up(self.link(a), b % 2 == 0)

@@ -24,6 +24,7 @@ from fastilp.control.values import (
     IlpAddress,
     Milliseconds30,
     PacketCount,
+    Spread,
     Token,
     Username,
     whole_number,
@@ -37,6 +38,7 @@ def _number(low: int, high: int) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": "^-?[0-9]+$"}]})
 
 
+_DECIMAL = {"type": "string", "pattern": r"^0(\.[0-9]+)?$"}
 _TEXT = WithJsonSchema({"type": "string"})
 _U8 = Annotated[U8, _number(0, 255)]
 _U32 = Annotated[U32, _number(0, 2**32 - 1)]
@@ -63,6 +65,10 @@ _Prefixes = Annotated[
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "maxItems": 256}),
 ]
 _Flag = Annotated[bool, WithJsonSchema({"type": "boolean"})]
+_Spread = Annotated[
+    Spread,
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 1}, _DECIMAL]}),
+]
 _Http = Annotated[HttpUrl, _TEXT]
 _Btp = Annotated[BtpUrl, _TEXT]
 _Batch = Annotated[BatchUrl, _TEXT]
@@ -103,6 +109,7 @@ class AccountIn(BaseModel):
     amount_per_minute_limit_out: _U64 | None = None
     allowed_destinations: _Prefixes | None = None
     circuit_breaker: _Flag = False
+    spread: _Spread | None = None
     endpoint: _Endpoint | None = None
 
 

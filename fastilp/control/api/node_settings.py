@@ -97,7 +97,7 @@ def _add_rates(routes: APIRouter, context: Context) -> None:
     @routes.get("/rates", **documented.view(_map({"type": "number"})))
     async def get_rates() -> Response:
         """Value of one standard unit of each asset. Needs no token."""
-        return json_response(rates_json(tables.rates))
+        return json_response(rates_json(tables.rates_in_use()))
 
     @routes.put("/rates", **documented.table_change(_NUMBER, shown={"type": "number"}))
     async def set_rates(request: Request) -> Response:

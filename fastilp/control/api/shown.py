@@ -19,6 +19,9 @@ def account_json(account: Account, details: AccountDetails) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": str(uuid.UUID(bytes=account.id))}
     for name in SHOWN_FIELDS:
         shown[name] = "SECRET" if name in TOKENS else getattr(details, name)
+    if details.spread is not None:
+        # Exact, as it was given.
+        shown["spread"] = str(details.spread)
     return shown
 
 
