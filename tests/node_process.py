@@ -80,6 +80,11 @@ format = "json"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen([*command, *arguments], stderr=log)
 
+    def python(self, script: str, *arguments: str) -> str:
+        """What a Python program prints: for looking into the data of a node that has ended."""
+        command = [sys.executable, "-c", script, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
     def running(self) -> "subprocess.Popen[bytes]":
         assert self.process is not None
         return self.process

@@ -29,6 +29,7 @@ COMMANDS = {
     "logs": "fastilp.cli.logs",
     "drain": "fastilp.cli.drain",
     "testnet": "fastilp.cli.testnet",
+    "config": "fastilp.cli.config",
     "backup": "fastilp.cli.backup",
     "packet": "fastilp.cli.packet",
     "loadtest": "fastilp.cli.loadtest",

@@ -29,7 +29,8 @@ def command(
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only read the settings.")] = False,
 ) -> None:
-    """Run a node. SIGTERM or Ctrl-C finishes what is in flight and stops it, a second one at once.
+    """Run a node. SIGTERM or Ctrl-C finishes what is in flight and stops it, a second one at once;
+    SIGHUP reads the settings again.
 
     Examples:
 
@@ -53,4 +54,4 @@ def command(
     if ready_file is not None and not ready_file.parent.is_dir():
         raise UsageError(f"--ready-file: there is no folder {ready_file.parent}")
     configure(settings.logging.level, settings.logging.format)
-    serve(settings, ready_file=ready_file)
+    serve(settings, ready_file=ready_file, reload=lambda: config.load(config_file, overrides))

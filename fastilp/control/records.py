@@ -30,6 +30,15 @@ _CORE_SETTINGS = (
     "spread",
 )
 _DEFAULTS = {field.name: field.default for field in fields(AccountDetails)}
+_PLAIN = {
+    "account_id",
+    "username",
+    "ilp_address",
+    "asset_code",
+    "asset_scale",
+    "origin",
+    "ilp_over_http_incoming_token",
+}
 OUTGOING_TOKENS = tuple(name for name in _DEFAULTS if name.endswith("_outgoing_token"))
 INCOMING_TOKENS = tuple(name for name in _DEFAULTS if name.endswith("_incoming_token"))
 TOKENS = INCOMING_TOKENS + OUTGOING_TOKENS
@@ -64,6 +73,12 @@ def record_of(
         values["allowed_destinations"] = json.dumps(details.allowed_destinations)
     values["spread"] = None if details.spread is None else str(details.spread)
     return AccountRecord(account_id=account_id, origin=origin, **values)
+
+
+def is_plain(fields: dict[str, Any]) -> bool:
+    """Whether a record's fields set nothing but who it is and how it comes in over HTTP: then the
+    switch needs no settings for it, and nobody is dialled."""
+    return _PLAIN >= fields.keys()
 
 
 def details_of_record(record: AccountRecord, vault: Vault) -> AccountDetails:

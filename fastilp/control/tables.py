@@ -15,6 +15,7 @@ from fastilp._core.switch import Switch
 from fastilp.control.accounts import Accounts, Puts
 from fastilp.errors import ConfigError, UsageError
 from fastilp.storage.kinds import TABLES, TableRecord
+from fastilp.storage.records import Reader
 
 RATES = "rates"
 STATIC_ROUTES = "static_routes"
@@ -49,8 +50,7 @@ class NodeTables:
     def of_api(self, name: str) -> dict[str, str] | None:
         """What the API set last; None: it never did, the file decides."""
         store = self._switch.ledger.store
-        record = None if store is None else TABLES.get(store, name)
-        return None if record is None else json.loads(record.entries)
+        return None if store is None else entries_of(store, name)
 
     def load(
         self,
@@ -175,6 +175,12 @@ class NodeTables:
         if self.of_api(STATIC_ROUTES) is None:
             return []
         return [_record(STATIC_ROUTES, {prefix: to.name for prefix, to in kept.items()})]
+
+
+def entries_of(store: Reader, name: str) -> dict[str, str] | None:
+    """A table in the store; None if the API never set it."""
+    record = TABLES.get(store, name)
+    return None if record is None else json.loads(record.entries)
 
 
 def _record(name: str, entries: Mapping[str, str]) -> tuple[bytes, bytes]:

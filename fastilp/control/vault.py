@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fastilp._core.ledger import Ledger
 from fastilp.errors import ConfigError
 from fastilp.storage.kinds import ACCOUNTS, SEALED_KEYS, AccountRecord, SealedKeyRecord
+from fastilp.storage.records import Reader
 
 _PURPOSE = b"fastilp_token_encryption"
 _HASH_KEY = "token_hash"
@@ -70,15 +71,24 @@ class Vault:
     @classmethod
     def open(cls, ledger: Ledger, seed: bytes) -> "Vault":
         """The vault of a ledger; its hash key is made when there is none. Raises ConfigError."""
+        found = None if ledger.store is None else cls.of_store(ledger.store, seed)
+        if found is not None:
+            return found
         sealer = Sealer(seed)
-        store = ledger.store
-        record = None if store is None else SEALED_KEYS.get(store, _HASH_KEY)
-        if record is not None:
-            return cls(sealer, sealer.open(record.sealed, _HASH_KEY.encode()))
         vault = cls(sealer, secrets.token_bytes(32))
-        if store is not None:
+        if ledger.store is not None:
             ledger.transact(puts=[_hash_key_record(sealer, vault.hash_key)])
         return vault
+
+    @classmethod
+    def of_store(cls, store: Reader, seed: bytes) -> "Vault | None":
+        """The vault of a store that is only read; None if no node has made one. Raises
+        ConfigError."""
+        record = SEALED_KEYS.get(store, _HASH_KEY)
+        if record is None:
+            return None
+        sealer = Sealer(seed)
+        return cls(sealer, sealer.open(record.sealed, _HASH_KEY.encode()))
 
     @classmethod
     def temporary(cls) -> "Vault":

@@ -29,6 +29,7 @@ from fastilp.node.listeners import Listeners
 from fastilp.node.listening import check_addresses
 from fastilp.node.oversight import Oversight
 from fastilp.node.rating import make_feed
+from fastilp.node.reload import reload
 from fastilp.node.report import (
     EventLog,
     log_crash_report,
@@ -55,6 +56,7 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._reloading = asyncio.Lock()
         # Before anything is written: with a taken port there is to be no new ledger either.
         check_addresses(settings.listen)
         self.ledger = _open_ledger(settings)
@@ -83,17 +85,19 @@ class Node:
         vault = Vault.open(self.ledger, seed)
         self.accounts = Accounts(self.switch, Routing(self.switch), vault)
         self.tables = NodeTables(self.switch, self.accounts)
+        self._events = EventLog(self.ledger)
+        self.pump = Pump(self.switch, self._events)
+        self.events = Events(self.switch, self.accounts)
+        self.wiring = NodeWiring(self.pump, vault.hash_key, self.events.link)
+        self.accounts.wiring = self.wiring
         self.accounts.restore()
         self._seed_accounts()
         rating = settings.exchange_rate
         lost = self.tables.load(settings.routes, settings.rates, rating.spread, rating.spreads)
         self.rate_feed = make_feed(rating, self.switch, lambda: self.tables.rates)
         log_lost_routes(lost)
-        self._events = EventLog(self.ledger)
-        self.pump = Pump(self.switch, self._events)
         self.oversight = Oversight(settings, self.switch, self.pump)
-        self.events = Events(self.switch, self.accounts)
-        self.wiring = NodeWiring(self.pump, vault.hash_key, self.oversight, self.events.link)
+        self.wiring.oversight = self.oversight
         self._admin: Admin | None = None
         self._listeners: Listeners | None = None
         self._is_ready = False
@@ -125,8 +129,7 @@ class Node:
     async def _start(self) -> None:
         Punts(self.switch, self.accounts.details, self.pump.wake, self.oversight.services)
         wiring = self.wiring
-        wiring.open_all(self.accounts)
-        self.accounts.wiring = wiring
+        wiring.open_all(self.accounts.entries())
         token = self.settings.node.admin_auth_token
         admin = Admin(
             Context(
@@ -183,6 +186,12 @@ class Node:
             self._events.draining = True
             self.switch.drain()
         return left
+
+    async def reload(self, settings: Settings) -> None:
+        """Take over what has changed in the settings and can change in a running node."""
+        async with self._reloading:
+            await reload(self.accounts, self.tables, self.settings, settings)
+            self.settings = settings
 
     async def stop(self) -> None:
         """Take no more, finish what is in flight (at most `drain_max_ms`), commit, close."""

@@ -129,6 +129,12 @@ class AccountLinks:
             self._sender.close()
             self._sender = None
 
+    @property
+    def http_port(self) -> HttpPort | None:
+        """Where the account's packets come in over HTTP."""
+        port = self._ports.get("http-in")
+        return port if isinstance(port, HttpPort) else None
+
     def states(self) -> dict[str, bool]:
         """Which links are up, by kind."""
         return {kind: bool(link.up) for kind, link in self._links.items()}

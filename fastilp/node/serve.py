@@ -6,19 +6,23 @@ port 0.
 """
 
 import asyncio
+import gc
 import json
 import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from fastilp.config.models import Settings
-from fastilp.errors import UsageError
+from fastilp.errors import ConfigError, UsageError
 from fastilp.node.composition import Node
 
 _KILLED_STATUS = 130
+
+_log = structlog.get_logger("fastilp.node")
 
 Work = Callable[[Node, Callable[[], None]], Awaitable[None]]
 """Gets the node, and a function that ends it."""
@@ -29,21 +33,25 @@ def serve(
     *,
     ready_file: Path | None = None,
     work: Work | None = None,
+    reload: Callable[[], Settings] | None = None,
 ) -> None:
-    """Returns after a clean stop. `work` runs in the node's loop once it is ready; when it returns
-    the node goes on, and when it raises the node stops and the exception comes out here."""
-    uvloop.run(_serve(settings, ready_file, work))
+    """Returns after a clean stop. `reload` reads the settings again, for SIGHUP. `work` runs in the
+    node's loop once it is ready; when it returns the node goes on, and when it raises the node
+    stops and the exception comes out here."""
+    uvloop.run(_serve(settings, ready_file, work, reload))
 
 
 async def _serve(
     settings: Settings,
     ready_file: Path | None,
     work: Work | None,
+    reload: Callable[[], Settings] | None,
 ) -> None:
     ended = asyncio.Event()
     _on_signals(ended)
-    node = Node(settings)
-    await node.start()
+    node = await _started(settings)
+    if reload is not None:
+        _on_hang_up(node, reload)
     try:
         if ready_file is not None:
             _write_ready_file(ready_file, node)
@@ -56,6 +64,19 @@ async def _serve(
             ready_file.unlink(missing_ok=True)
 
 
+async def _started(settings: Settings) -> Node:
+    """What a node has at its start stays for ever, and may be a million objects: the collector must
+    not look at them, least of all in a turn of the loop."""
+    gc.disable()
+    try:
+        node = Node(settings)
+        await node.start()
+    finally:
+        gc.freeze()
+        gc.enable()
+    return node
+
+
 def _on_signals(ended: asyncio.Event) -> None:
     def on_signal() -> None:
         if ended.is_set():
@@ -65,6 +86,24 @@ def _on_signals(ended: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+
+
+def _on_hang_up(node: Node, reload: Callable[[], Settings]) -> None:
+    """Settings that are wrong change nothing."""
+    loop = asyncio.get_running_loop()
+    running: set[asyncio.Task[None]] = set()
+
+    def on_signal() -> None:
+        try:
+            settings = reload()
+        except ConfigError as error:
+            _log.error("the settings are wrong, and were not taken over", reason=str(error))
+            return
+        task = loop.create_task(node.reload(settings))
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, on_signal)
 
 
 async def _work_or_end(work: Awaitable[None], ended: asyncio.Event) -> None:

@@ -6,6 +6,7 @@ node.links, node.oversight, transports and types.
 from collections.abc import Iterable
 
 from fastilp._core.books import Account
+from fastilp.control.accounts import Entry
 from fastilp.node.links import AccountLinks, LinkEvent, Shared
 from fastilp.node.oversight import Oversight
 from fastilp.transports.auth import TokenTable
@@ -23,21 +24,24 @@ class NodeWiring:
     """`control.accounts.Wiring` over the node's transports. `token_key`: of the hashes in the
     accounts' details."""
 
-    def __init__(
-        self, pump: Pump, token_key: bytes, oversight: Oversight, on_link: LinkEvent
-    ) -> None:
+    def __init__(self, pump: Pump, token_key: bytes, on_link: LinkEvent) -> None:
+        self.oversight: Oversight | None = None
+        """Told of accounts as they come and go."""
         self.http_tokens: TokenTable[HttpPort] = TokenTable(token_key)
         self.btp_tokens: TokenTable[BtpPort] = TokenTable(token_key)
         self.batch_tokens: TokenTable[BatchPort] = TokenTable(token_key)
         self._shared = Shared(
             pump, self.http_tokens, self.btp_tokens, self.batch_tokens, on_link=on_link
         )
-        self._oversight = oversight
         self._links: dict[str, AccountLinks] = {}
+        # Those whose links nobody has needed yet.
+        self._later: dict[str, tuple[Account, bytes | None]] = {}
+        self.http_tokens.opener = self._open_port
 
-    def open_all(self, accounts: Iterable[tuple[Account, AccountDetails]]) -> None:
-        for account, details in accounts:
-            self.open(account, details)
+    def open_all(self, accounts: Iterable[Entry]) -> None:
+        for entry in accounts:
+            if entry.account.name not in self._later:
+                self.open(entry.account, entry.details)
 
     def start(self) -> None:
         """Dial, from now on."""
@@ -55,9 +59,6 @@ class NodeWiring:
         for links in self._links.values():
             links.reject_waiting()
 
-    def __len__(self) -> int:
-        return len(self._links)
-
     # --- What control asks ----------------------------------------------------------------------
 
     def check(self, details: AccountDetails) -> None:
@@ -70,20 +71,53 @@ class NodeWiring:
 
     def open(self, account: Account, details: AccountDetails) -> None:
         self._links[details.username] = AccountLinks(self._shared, account, details)
-        self._oversight.account_opened(account, details)
+        self._tell(account, details)
+
+    def open_later(self, account: Account, http_token: bytes | None) -> None:
+        self._later[account.name] = account, http_token
+        if http_token is not None:
+            self.http_tokens.put_digest(account.name, http_token, None)
+
+    def _open_port(self, username: str) -> HttpPort:
+        port = self._now(username).http_port
+        assert port is not None
+        return port
+
+    def _now(self, username: str) -> AccountLinks:
+        """The links of an account, made if they were put off."""
+        later = self._later.pop(username, None)
+        if later is None:
+            return self._links[username]
+        account, http_token = later
+        details = AccountDetails(
+            username=username,
+            # What links do not look at.
+            ilp_address="",
+            asset_code=account.asset_code,
+            asset_scale=account.asset_scale,
+            ilp_over_http_incoming_token=http_token,
+        )
+        links = self._links[username] = AccountLinks(self._shared, account, details)
+        return links
 
     def update(self, account: Account, old: AccountDetails, new: AccountDetails) -> None:
         if (old.asset_code, old.asset_scale) == (new.asset_code, new.asset_scale):
-            self._links[new.username].update(new)
-            self._oversight.account_opened(account, new)
+            self._now(new.username).update(new)
+            self._tell(account, new)
             return
         # The switch has forgotten the account's links, and nothing is in flight on them.
+        self._now(new.username)
         self._shared.spawn(self._links.pop(new.username).close())
         self.open(account, new)
 
+    def _tell(self, account: Account, details: AccountDetails) -> None:
+        if self.oversight is not None:
+            self.oversight.account_opened(account, details)
+
     def shut(self, username: str) -> None:
-        self._oversight.account_closed(username)
-        self._links[username].shut()
+        if self.oversight is not None:
+            self.oversight.account_closed(username)
+        self._now(username).shut()
 
     async def close(self, username: str) -> None:
         links = self._links.pop(username, None)
@@ -91,5 +125,7 @@ class NodeWiring:
             await links.close()
 
     def states(self, username: str) -> dict[str, bool]:
+        if username in self._later:
+            return {} if self._later[username][1] is None else {"http-in": True}
         links = self._links.get(username)
         return {} if links is None else links.states()

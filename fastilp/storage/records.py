@@ -95,6 +95,12 @@ class Kind(Generic[Record]):
             fields = upgrade(fields)
         return fields
 
+    def raw(self, store: Reader) -> Iterator[tuple[bytes, bytes, Fields]]:
+        """Key, value and fields of all records, unchecked: for readers of very many. What has its
+        default is absent."""
+        for key, value in store.items(self.prefix):
+            yield key, value, self._fields(key, value)
+
     def get(self, store: Reader, name: str) -> Record | None:
         key = self.key(name)
         value = store.get(key)

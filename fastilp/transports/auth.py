@@ -35,7 +35,9 @@ class TokenTable(Generic[Port]):
         self.on_change: list[Callable[[], None]] = []
         """Called after each change, likewise."""
         self._key = key or secrets.token_bytes(32)
-        self._by_username: dict[str, tuple[bytes, Port]] = {}
+        self.opener: Callable[[str], Port] | None = None
+        """Makes the port of a username that was put without one, when it is first asked for."""
+        self._by_username: dict[str, tuple[bytes, Port | None]] = {}
         self._by_token: dict[bytes, set[str]] = {}
         self._quiet_until: dict[str | None, float] = {}
         self._unsaid: dict[str | None, int] = {}
@@ -50,8 +52,13 @@ class TokenTable(Generic[Port]):
             raise UsageError("an incoming token must not be empty")
         self.put_digest(username, self._digest(token), port)
 
-    def put_digest(self, username: str, digest: bytes, port: Port) -> None:
-        """The same for a token of which only HMAC-SHA256 under the table's key is known."""
+    def put_digest(self, username: str, digest: bytes, port: Port | None) -> None:
+        """The same for a token of which only HMAC-SHA256 under the table's key is known. A port of
+        None is made by `opener` when it is needed."""
+        if self._by_username.get(username) == (digest, None):
+            # Nobody can remember another answer.
+            self._by_username[username] = (digest, port)
+            return
         self.remove(username)
         self._by_username[username] = (digest, port)
         self._by_token.setdefault(digest, set()).add(username)
@@ -72,7 +79,7 @@ class TokenTable(Generic[Port]):
         """The port of this username, if this is its token."""
         digest = self._digest(token)
         expected, port = self._by_username.get(username, (self._nobody, None))
-        return port if hmac.compare_digest(expected, digest) else None
+        return self._opened(username, port) if hmac.compare_digest(expected, digest) else None
 
     def find_by_token(self, token: str) -> Port | None:
         """The port that this token alone names; None if there is none, or more than one."""
@@ -80,8 +87,14 @@ class TokenTable(Generic[Port]):
         usernames = self._by_token.get(digest, ())
         if len(usernames) != 1:
             return None
-        expected, port = self._by_username[next(iter(usernames))]
-        return port if hmac.compare_digest(expected, digest) else None
+        username = next(iter(usernames))
+        expected, port = self._by_username[username]
+        return self._opened(username, port) if hmac.compare_digest(expected, digest) else None
+
+    def _opened(self, username: str, port: Port | None) -> Port | None:
+        if port is None and username in self._by_username and self.opener is not None:
+            port = self.opener(username)
+        return port
 
     def refused(self, protocol: str, username: str | None, reason: str = "") -> None:
         """Tell the operator that somebody came with a wrong token, or none. `reason`: what was

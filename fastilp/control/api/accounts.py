@@ -14,7 +14,7 @@ from fastilp._core.books import Account
 from fastilp.control.accounts import Also, Entry
 from fastilp.control.api import documented
 from fastilp.control.api.bodies import data_problem, model_of
-from fastilp.control.api.context import Context, Keep
+from fastilp.control.api.context import Context, Keep, normalised
 from fastilp.control.api.models import AccountIn, SettingsIn
 from fastilp.control.api.problems import Problem
 from fastilp.control.api.shown import account_json, balance_json, json_bytes, json_response
@@ -138,13 +138,13 @@ def _add_changes(routes: APIRouter, context: Context) -> None:
     @routes.put("/accounts/{username}", **documented.account_change(AccountIn))
     async def update_account(request: Request, username: str) -> Response:
         """Make the account what the body says; what is left out is unset."""
-        entry = context.admins_account(request, username)
+        context.check_admin(request)
         body = await request.body()
         given = model_of(AccountIn, request.headers.get("content-type"), body)
-        if given.username != entry.details.username:
-            name = entry.details.username
+        name = normalised(username)
+        if given.username != name:
             raise data_problem(f"username: must be `{name}`", [{"name": "username"}])
-        return await _update(context, request, body, entry, _details(given, context))
+        return await _update(context, request, body, name, lambda _: _details(given, context))
 
     @routes.put("/accounts/{username}/settings", **documented.account_change(SettingsIn))
     async def update_settings(request: Request, username: str) -> Response:
@@ -153,29 +153,41 @@ def _add_changes(routes: APIRouter, context: Context) -> None:
         body = await request.body()
         given = model_of(SettingsIn, request.headers.get("content-type"), body)
         changes = _plain(given, context.accounts.vault, only_given=True)
-        kept = {name: getattr(entry.details, name) for name in AccountDetails.__slots__}
-        return await _update(context, request, body, entry, AccountDetails(**(kept | changes)))
+
+        def changed(kept: AccountDetails) -> AccountDetails:
+            values = {name: getattr(kept, name) for name in AccountDetails.__slots__}
+            return AccountDetails(**(values | changes))
+
+        return await _update(context, request, body, entry.account.name, changed)
 
     @routes.delete("/accounts/{username}", **documented.account_change(None))
     async def delete_account(request: Request, username: str) -> Response:
         """Close an account: nothing new, what is in flight ends, then it is gone. Its balance is
         written off."""
-        entry = context.admins_account(request, username)
+        context.check_admin(request)
 
         async def work(keep: Keep) -> tuple[int, Response]:
+            # Not before: a call that is sent again finds its answer, and no account.
+            entry = context.found(username)
             also, answer = _answering(keep)
-            ticket = await accounts.close(entry.details.username, also=also)
+            ticket = await accounts.close(entry.account.name, also=also)
             return ticket, answer(entry.account, entry.details)
 
         return await context.change(request, b"", work)
 
 
 async def _update(
-    context: Context, request: Request, body: bytes, entry: Entry, new: AccountDetails
+    context: Context,
+    request: Request,
+    body: bytes,
+    username: str,
+    changed: Callable[[AccountDetails], AccountDetails],
 ) -> Response:
     async def work(keep: Keep) -> tuple[int, Response]:
+        entry = context.found(username)
+        new = changed(entry.details)
         also, answer = _answering(keep)
-        ticket = context.accounts.update(entry.details.username, new, also=also)
+        ticket = context.accounts.update(username, new, also=also)
         return ticket, answer(entry.account, new)
 
     return await context.change(request, body, work)

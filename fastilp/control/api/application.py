@@ -3,13 +3,14 @@ the rest of the API.
 """
 
 import logging
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from fastilp.control.api import accounts, documented, node_settings
 from fastilp.control.api.context import Context
@@ -34,23 +35,22 @@ def application(context: Context) -> FastAPI:
     )
     app.include_router(accounts.router(context))
     app.include_router(node_settings.router(context))
-    _add_error_handlers(app)
-    document: dict[str, Any] = {}
+    document = openapi(app)
+    page = page_of(document)
+    _add_error_handlers(app, _paths(document))
 
     @app.get("/openapi.json", include_in_schema=False)
-    async def get_document() -> dict[str, Any]:
-        if not document:
-            document.update(openapi(app))
-        return document
+    async def get_document() -> Response:
+        return JSONResponse(document)
 
     @app.get("/docs", include_in_schema=False)
     async def get_page() -> Response:
-        return HTMLResponse(page_of(await get_document()))
+        return HTMLResponse(page)
 
     return app
 
 
-def _add_error_handlers(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI, paths: dict[re.Pattern[str], set[str]]) -> None:
     @app.exception_handler(Problem)
     async def on_problem(request: Request, problem: Exception) -> Response:
         assert isinstance(problem, Problem)
@@ -63,6 +63,8 @@ def _add_error_handlers(app: FastAPI) -> None:
         details = {404: f"there is nothing at {path}", 405: f"{path} does not take this method"}
         detail = details.get(error.status_code, str(error.detail))
         headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = _methods(paths, request.url.path)
         return Problem(error.status_code, detail, headers=headers).response()
 
     @app.exception_handler(RequestValidationError)
@@ -75,6 +77,27 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_error(request: Request, error: Exception) -> Response:
         return Problem(500, "an internal error; the log has it").response()
+
+
+def _methods(paths: dict[re.Pattern[str], set[str]], path: str) -> str:
+    """What a path takes."""
+    found = {
+        method
+        for pattern, methods in paths.items()
+        if pattern.fullmatch(path)
+        for method in methods
+    }
+    return ", ".join(sorted(found))
+
+
+def _paths(document: dict[str, Any]) -> dict[re.Pattern[str], set[str]]:
+    """Patterns of paths, and the methods of each."""
+    paths: dict[re.Pattern[str], set[str]] = {re.compile("/openapi.json|/docs"): {"GET", "HEAD"}}
+    for path, operations in document["paths"].items():
+        methods = {method.upper() for method in operations}
+        pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", path))
+        paths[pattern] = methods | ({"HEAD"} if "GET" in methods else set())
+    return paths
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:

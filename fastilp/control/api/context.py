@@ -81,19 +81,14 @@ class Context:
     def check_node_admin(self, request: Request) -> None:
         self.check_admin(request, "invalid admin auth token provided")
 
-    def admins_account(self, request: Request, username: str) -> Entry:
-        """The account, for the admin only."""
-        self.check_admin(request)
-        return self._found(username)
-
     def account(self, request: Request, username: str) -> Entry:
         """The account, for the admin or its holder."""
         authorization = _authorization(request)
         if self.is_admin(authorization):
-            return self._found(username)
+            return self.found(username)
         if authorization and len(authorization) < _SCHEME_SIZE:
             raise Problem(400, "Authorization is shorter than `Bearer `")
-        entry = self.accounts.find(_normalised(username))
+        entry = self.accounts.find(normalised(username))
         wanted = entry.details.ilp_over_http_incoming_token if entry else None
         given = self.accounts.vault.hash(_token(authorization) or "")
         # Whoever is not the admin must not learn which accounts there are.
@@ -101,8 +96,9 @@ class Context:
             raise Problem(401, f"account `{username}` is not authorized for this action")
         return entry
 
-    def _found(self, username: str) -> Entry:
-        entry = self.accounts.find(_normalised(username))
+    def found(self, username: str) -> Entry:
+        """For whoever may know whether there is such an account. Raises Problem."""
+        entry = self.accounts.find(normalised(username))
         if entry is None:
             raise account_not_found(username)
         return entry
@@ -177,5 +173,5 @@ def _token(authorization: str) -> str | None:
     return authorization[len(_BEARER) :].strip()
 
 
-def _normalised(username: str) -> str:
+def normalised(username: str) -> str:
     return unicodedata.normalize("NFKC", username)
