@@ -1,6 +1,7 @@
 """The page of the batch protocol and the client under examples/: what they say is what happens."""
 
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -124,9 +125,21 @@ def test_the_example_client_pays(node: NodeProcess) -> None:
     assert node.balances() == {"alice": -5, "loop": 5}
     stranger = run_example(node, "guess", "example.node.loop")
     assert stranger.stdout.startswith("{'error': 'authentication failed'}")
+    assert stranger.returncode and stranger.stderr.startswith("no welcome")
     assert node.balances() == {"alice": -5, "loop": 5}
+
+
+def test_the_example_client_says_what_it_needs() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    for words in ([], ["127.0.0.1", port, "alice", "secret", "example.node.loop", "5"]):
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLE), *words], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert "[listen]" in done.stderr if words else done.stderr.startswith("usage: ")
 
 
 def test_the_example_client_is_as_short_as_the_page_says() -> None:
     code = EXAMPLE.read_text().partition('"""\n\n')[2].splitlines()
-    assert f"in {len(code)} lines" in PAGE and len(code) <= 40
+    assert f"in {len(code)} lines" in PAGE and len(code) <= 45
