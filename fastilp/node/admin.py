@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 import structlog
 
+from fastilp.control.api import hot
 from fastilp.control.api.application import application
 from fastilp.control.api.context import Context
 from fastilp.errors import StorageError
 from fastilp.transports.asgi import AsgiServer
-from fastilp.transports.http_messages import HttpRequest, path_of
+from fastilp.transports.http_messages import HttpRequest, HttpResponse, path_of
 from fastilp.transports.http_reply import Answerer
 
 _log = structlog.get_logger("fastilp.node")
@@ -36,8 +37,12 @@ class Admin:
             await asyncio.gather(self._sweeper, return_exceptions=True)
         await self._server.close()
 
-    def fallback(self, request: HttpRequest) -> Answerer | None:
+    def fallback(self, request: HttpRequest) -> HttpResponse | Answerer | None:
         """None: the listener knows what to say."""
+        authorization = request.headers.get("authorization", "")
+        body = hot.balance(self._context, request.method, request.target, authorization)
+        if body is not None:
+            return HttpResponse(200, body)
         if path_of(request.target).endswith("/ilp/btp"):
             return None
         return self._server.answerer(request)

@@ -129,6 +129,13 @@ def test_api_07_balance(node: NodeProcess, api: Api) -> None:
     answer = api.get("/accounts/payer/balance", token="payer-token")
     assert answer.body == b'{"asset_code":"ABC","balance":-5e-7}'
     assert api.get("/accounts/payee/balance").body == b'{"asset_code":"ABC","balance":5e-7}'
+    # The short way and the framework's say the same.
+    for path in ("/accounts/payer/balance", "/accounts/payer/balance/"):
+        short, long = api.get(path), api.get(f"{path}?")
+        assert (short.status, short.headers, short.body) == (long.status, long.headers, long.body)
+    assert api.get("/accounts/payer/balance", token="wrong").status == 401
+    assert api.get("/accounts/nobody/balance").status == 404
+    assert api.call("PUT", "/accounts/payer/balance").status == 405
 
 
 def test_api_08_settings(api: Api) -> None:

@@ -83,7 +83,9 @@ class Context:
 
     def account(self, request: Request, username: str) -> Entry:
         """The account, for the admin or its holder."""
-        authorization = _authorization(request)
+        return self.account_of(_authorization(request), username)
+
+    def account_of(self, authorization: str, username: str) -> Entry:
         if self.is_admin(authorization):
             return self.found(username)
         if authorization and len(authorization) < _SCHEME_SIZE:
