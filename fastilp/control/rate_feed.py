@@ -79,9 +79,7 @@ class RateFeed:
         )
         if self.failures == self._failures_max + 1:
             _log.error("rates are too old: packets that need one are answered T00")
-            kept = {
-                code: rate for code, rate in self._by_hand().items() if code not in self._named
-            }
+            kept = {code: rate for code, rate in self._by_hand().items() if code not in self._named}
             self._use(kept)
 
     def _by_hand(self) -> Quotes:

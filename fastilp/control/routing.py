@@ -5,7 +5,7 @@ the parent. The switch's forwarding table gets the winner of each prefix; a sour
 uncovers the next one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from fastilp._core.books import Account
 from fastilp._core.switch import Switch
@@ -58,17 +58,21 @@ class Routing:
 
     # --- The outcome ----------------------------------------------------------------------------
 
-    def items(self) -> Iterable[tuple[str, Account]]:
-        """Every route in force."""
-        merged: dict[str, Account] = {**self._addresses, **self._static}
-        if self._parent is not None:
-            merged.setdefault(DEFAULT, self._parent)
-        return merged.items()
+    def prefixes(self) -> list[str]:
+        """Of every route in force. A list, as there may be very many: look them up bit by bit."""
+        found = list(self._static)
+        found += (address for address in self._addresses if address not in self._static)
+        if self._parent is not None and DEFAULT not in self._static:
+            found.append(DEFAULT)
+        return found
+
+    def winner(self, prefix: str) -> Account | None:
+        """Who gets what matches this prefix best."""
+        winner = self._static.get(prefix) or self._addresses.get(prefix)
+        return self._parent if winner is None and prefix == DEFAULT else winner
 
     def _show(self, prefix: str) -> None:
-        winner = self._static.get(prefix) or self._addresses.get(prefix)
-        if winner is None and prefix == DEFAULT:
-            winner = self._parent
+        winner = self.winner(prefix)
         if winner is not None:
             self._switch.set_route(prefix, winner)
             return

@@ -1,5 +1,7 @@
 """Token tables and bearer headers."""
 
+import hmac
+
 import pytest
 
 from fastilp.errors import UsageError
@@ -85,3 +87,27 @@ def test_failed_logins_are_logged_and_cannot_flood(caplog: pytest.LogCaptureFixt
     said = [(each.levelname, each.account, each.protocol) for each in caplog.records]  # type: ignore[attr-defined]
     assert said == [("WARNING", None, "btp"), ("WARNING", "alice", "http")]
     assert "secret" not in caplog.text and "stranger" not in caplog.text
+
+
+def test_a_port_is_made_when_it_is_first_asked_for() -> None:
+    key = bytes(32)
+    digest = hmac.digest(key, b"secret", "sha256")
+    table: TokenTable[str] = TokenTable(key)
+    asked: list[str] = []
+
+    def opener(username: str) -> str:
+        asked.append(username)
+        table.put_digest(username, digest, f"{username}'s port")
+        return f"{username}'s port"
+
+    table.opener = opener
+    table.put_digest("alice", digest, None)
+    version = table.version
+    assert table.find("alice", "wrong") is None and table.find("bob", "secret") is None
+    assert asked == []
+    assert table.find_by_token("secret") == "alice's port"
+    assert table.find("alice", "secret") == "alice's port"
+    # Nobody has to forget anything for it.
+    assert (asked, table.version) == (["alice"], version)
+    table.remove("alice")
+    assert table.find("alice", "secret") is None

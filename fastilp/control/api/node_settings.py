@@ -153,12 +153,20 @@ def _add_routes(routes: APIRouter, context: Context) -> None:
 
 
 async def _routes(context: Context) -> AsyncIterator[bytes]:
-    found = sorted((prefix, account.name) for prefix, account in context.accounts.routing.items())
+    """A JSON object in pieces: between two of them packets have their turn."""
+    routing = context.accounts.routing
+    prefixes = routing.prefixes()
     opening = b"{"
-    for start in range(0, len(found), _SLICE):
-        yield opening + json_bytes(dict(found[start : start + _SLICE]))[1:-1]
-        opening = b","
-    yield b"}" if found else b"{}"
+    for start in range(0, len(prefixes), _SLICE):
+        found = {
+            prefix: winner.name
+            for prefix in prefixes[start : start + _SLICE]
+            if (winner := routing.winner(prefix)) is not None
+        }
+        if found:
+            yield opening + json_bytes(found)[1:-1]
+            opening = b","
+    yield b"{}" if opening == b"{" else b"}"
 
 
 def _add_others(routes: APIRouter, context: Context) -> None:
