@@ -91,8 +91,13 @@ cdef class BtpConnection(Connection):
     @cython.binding(False)
     def get_buffer(self, sizehint=-1):
         """Where the next bytes go; see connection_btp.pyi."""
-        cdef size_t rest = self._size - self._at
+        cdef size_t rest
         cdef size_t wanted = BTP_BUFFER_SIZE
+        if self._bound and self.link is None:
+            # What is left is nobody's, and must not be in the way of a socket that is read to its
+            # end.
+            self._at = self._size = self._kept = 0
+        rest = self._size - self._at
         if self._at > self._kept:
             memmove(self._bytes + self._kept, self._bytes + self._at, rest)
             self._at, self._size = self._kept, self._kept + rest

@@ -71,6 +71,7 @@ cdef class HttpConnection(HttpSocket):
 
     cdef bint _recognise(self, const uint8_t* request, size_t size) noexcept
     cdef HttpOutcome _read_head(self, const uint8_t* request, size_t size) except *
+    cdef bint _is_current(self, const uint8_t* request) except -1
     cdef int _take(self, const uint8_t* request) except -1
     cdef int _take_more_at_once(self) except -1
     cdef int _answer(

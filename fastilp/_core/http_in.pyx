@@ -267,6 +267,9 @@ cdef class HttpConnection(HttpSocket):
                     break
             if size < self._head.size + self._head.body_size:
                 break
+            if not self._is_current(at):
+                self.leave()
+                break
             self._take(at)
             self._parsed += self._head.size + self._head.body_size
             http_head_start(&self._head)
@@ -299,6 +302,16 @@ cdef class HttpConnection(HttpSocket):
         self._version = self._access._version
         self._remember(request)
         return HTTP_DONE
+
+    cdef bint _is_current(self, const uint8_t* request) except -1:
+        """Whether the head still opens an account: its body may have come long after it."""
+        if self._head.get or (
+            self._version == self._access._version and self._exchanges._is_open()
+        ):
+            return True
+        self._exchanges = self._access._open(&self._head, request)
+        self._version = self._access._version
+        return self._exchanges is not None
 
     cdef int _take(self, const uint8_t* request) except -1:
         cdef const uint8_t* packet = request + self._head.size

@@ -58,8 +58,8 @@ static inline void pages_free(void *at, size_t size)
 }
 
 /* A larger block with the same content and zeros behind it, for a table that need not stay where
- * it is: pages are moved, not copied. NULL when memory is exhausted; the old block is then as it
- * was. */
+ * it is: pages are moved, not copied, where the system can. NULL when memory is exhausted; the old
+ * block is then as it was. */
 static inline void *pages_grow(void *at, size_t size, size_t wanted)
 {
     void *grown = pages_get(wanted);
@@ -69,8 +69,16 @@ static inline void *pages_grow(void *at, size_t size, size_t wanted)
         madvise(grown, wanted, MADV_HUGEPAGE);
     if (size >= PAGES_HUGE_SIZE) {
         int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
-        if (mremap(at, pages_round(size), pages_round(size), flags, grown) == grown)
+        size_t whole = pages_round(size);
+        if (mremap(at, whole, whole, flags, grown) == grown)
             return grown;
+        /* Linux before 6.17 moves one area at a time, and what has grown before is two of them; it
+         * says so only after it has unmapped the place. */
+        if (mmap(grown, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                0) != grown) {
+            munmap(grown, pages_round(wanted));
+            return NULL;
+        }
     }
     if (size)
         memcpy(grown, at, size);

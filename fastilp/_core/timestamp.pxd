@@ -121,7 +121,8 @@ cdef inline bint timestamp_read(
     cdef uint32_t hour, minute, second, milliseconds
     if _timestamp_not_digits(time) != 0 or last > 9:
         return 0
-    if date != day.digits and not _timestamp_day_read(date, day):
+    # Eight zeros are no date, and look like the day that was never read.
+    if (date != day.digits or date == 0) and not _timestamp_day_read(date, day):
         return 0
     time = _timestamp_pairs(time)
     hour = <uint32_t>(time & 0xFF)

@@ -31,6 +31,7 @@ class FastConnection(CoreConnection, asyncio.BufferedProtocol):
         self._listener = listener
         self._transport: asyncio.Transport
         self._late = False
+        self._finishing = False
         self._writing_paused = False
         self._stalled_since = 0.0
         self._closing_since: float | None = None
@@ -53,7 +54,7 @@ class FastConnection(CoreConnection, asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The client has said all it will; it may still read (half-close)."""
-        self.end()
+        self.finish()
         return self.waiting > 0
 
     def pause_writing(self) -> None:
@@ -87,7 +88,7 @@ class FastConnection(CoreConnection, asyncio.BufferedProtocol):
         adopt(self._transport, connection, received)
         if self._late:
             connection.refuse_late()
-        if self.last:
+        if self._finishing:
             connection.finish()
 
     def finished(self) -> None:
@@ -97,6 +98,7 @@ class FastConnection(CoreConnection, asyncio.BufferedProtocol):
     # --- What the listener says -----------------------------------------------------------------
 
     def finish(self) -> None:
+        self._finishing = True
         self.end()
 
     def abort(self) -> None:

@@ -68,6 +68,10 @@ class PacedSession:
 
     # --- Pace -------------------------------------------------------------------------------------
 
+    def may_write(self) -> bool:
+        """Whether what waits on the link should be written now."""
+        return not self.writing_paused and not self.socket.is_closing()
+
     def write(self, data: bytes) -> None:
         """Whole frames."""
         if not self.socket.is_closing():

@@ -15,7 +15,8 @@ from fastilp.transports.pump import Pump
 class Session(Protocol):
     """A connection that carries the link."""
 
-    writing_paused: bool
+    def may_write(self) -> bool:
+        """False: the peer does not keep up, or the socket is being closed."""
 
     def write(self, data: bytes) -> None: ...
     def regulate(self) -> None: ...
@@ -46,7 +47,8 @@ class SocketPort:
         session = self._session
         if session is None:
             return
-        if not session.writing_paused:
+        # What is left on the link is not called delivered.
+        if session.may_write():
             frames = link.take_bytes()
             if frames:
                 session.write(frames)

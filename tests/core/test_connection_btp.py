@@ -341,6 +341,26 @@ def test_a_buffer_that_is_lent_does_not_move(hub: StreamHub) -> None:
         connection.buffer_updated(len(lent) + 1)
 
 
+def test_a_full_buffer_is_nobody_s_once_the_link_has_gone(hub: StreamHub) -> None:
+    """A shell that hangs up reads its socket to the end, whatever was held."""
+    prepare = large(hub)
+    stream = b"".join(hub.message(MESSAGE, number, prepare) for number in range(60))
+    bob = hub.connection
+    for name in ("carol", "dave", "erin", "frank"):
+        link = hub.switch.open_link(hub.add(name), kind="btp")
+        hub.connection = hub.switch.accept()
+        hub.connection.bind(link, masked=hub.masked)
+        hub.write(stream)
+    assert hub.switch.turn_is_full()
+    hub.connection = bob
+    assert hub.write(stream) == READ_HELD
+    with pytest.raises(UsageError):
+        bob.get_buffer(-1)
+    bob.close()
+    assert hub.write(stream) == READ_MORE
+    hub.run()
+
+
 def test_written_frames_are_read_again() -> None:
     for size in (0, 1, 7, 125, 126, 65_535, 65_536):
         payload = bytes(number & 0xFF for number in range(size))

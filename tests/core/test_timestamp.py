@@ -86,6 +86,13 @@ def test_every_day_of_a_calendar_cycle():
                     assert read(digits) == (expected - EPOCH) // timedelta(milliseconds=1)
 
 
+@pytest.mark.parametrize("octet", [b"\x00", b"0", b"\xff"])
+def test_the_same_byte_throughout_is_no_date(octet):
+    """Not even where no date was read before."""
+    with pytest.raises(DecodeError):
+        read(octet * 8 + b"120000000")
+
+
 @pytest.mark.parametrize("offset", range(17))
 def test_any_other_byte(offset):
     good = b"20200220202020202"

@@ -190,6 +190,26 @@ async def test_a_newer_connection_replaces_the_one_before() -> None:
 
 
 @on_uvloop
+async def test_what_a_closing_connection_cannot_take_was_not_delivered() -> None:
+    """An answer that would go to a socket which is being closed counts as one that nobody got."""
+    async with batch_hub() as node:
+        bob = node.hub.receiver("bob")
+        bob.answer = lambda packet: None
+        alice = await node.peer("alice")
+        alice.send([7, prepare(amount=9)])
+        await until(lambda: len(bob.held) == 1)
+        port = node.tokens.find("alice", "alice-token")
+        assert port is not None
+        port.disconnect()
+        bob.release()
+        node.switch.process(node.hub.pump.now_ms())
+        port.flush(port.link)
+        assert node.switch.balance(node.hub.account("alice")) == -9
+        await until(lambda: not port.up)
+        await until(lambda: node.switch.statuses()["undeliverable"] == 1)
+
+
+@on_uvloop
 async def test_an_answer_on_a_later_connection() -> None:
     async with batch_hub() as node:
         alice = node.hub.receiver("alice")

@@ -268,6 +268,50 @@ async def test_a_closed_account_and_a_late_answer() -> None:
 
 
 @on_uvloop
+async def test_an_account_that_closes_between_head_and_body(handed_over: list[bytes]) -> None:
+    """The request is answered, by the full parser, as if it had come after that."""
+    async with hub() as node:
+        bob = node.receiver("bob")
+        ports = {name: node.http(name, f"{name}-token") for name in ("alice", "carol")}
+        client, renamed = await node.connect(), await node.connect()
+        request = post(prepare())
+        other = post(prepare(), "/accounts/carol/ilp", "Bearer carol-token")
+        client.write(request[:-10])
+        renamed.write(other[:-10])
+        await asyncio.sleep(0.05)
+        ports["alice"].close()
+        node.http_tokens.put("carol", "new-token", ports["carol"])
+        client.write(request[-10:])
+        renamed.write(other[-10:])
+        assert (await client.response()).status == 503
+        assert (await renamed.response()).status == 401
+        assert handed_over == [request, other]
+        assert bob.seen == []
+        assert is_balanced(node)
+        await node.is_alive()
+
+
+@on_uvloop
+async def test_a_drain_of_a_connection_that_is_about_to_leave() -> None:
+    """It is told to end where it has gone to."""
+    async with hub() as node:
+        bob = node.receiver("bob")
+        bob.answer = lambda packet: None
+        node.http("alice", "alice-token")
+        client = await node.connect()
+        client.write(post(prepare()) + ODD)
+        await held(bob, 1)
+        await asyncio.sleep(0.02)
+        draining = asyncio.ensure_future(node.listener.drain(30.0))
+        await asyncio.sleep(0.02)
+        bob.release()
+        assert (await client.response()).packet.type == ilp_bytes.FULFILL
+        assert (await client.response()).status == 404
+        assert await client.is_closed()
+        await draining
+
+
+@on_uvloop
 async def test_half_close_and_drain_announce_the_end_with_the_last_answer() -> None:
     async with hub() as node:
         bob = node.receiver("bob")

@@ -85,8 +85,9 @@ async def test_batch_over_tls(tmp_path: Path) -> None:
         dialler = BatchDialler(port, url, ssl_context=client_side)
         dialler.start()
         await until(lambda: port.up)
+        # Many records of TLS, and below what may wait on one link.
         for request_id in range(200):
-            alice.send(request_id, prepare(data=bytes(20_000)))
+            alice.send(request_id, prepare(data=bytes(8_000)))
         await until(lambda: len(alice.seen) == 200)
         assert {packet.fulfillment for packet in alice.seen} == {FULFILLMENT}
         await dialler.close()
