@@ -27,6 +27,8 @@ GROWTH_MAX_MIB = 192
 BIG = bytes(30_000)
 STUCK_SECONDS = 2.0
 IN_FLIGHT, IN_FLIGHT_OUT_MAX = 10_000, 8_000
+# One sender alone leaves the last eighth of a next hop's window to others.
+ADMITTED = IN_FLIGHT_OUT_MAX - IN_FLIGHT_OUT_MAX // 8 + 1
 
 
 def fulfill(packet: Packet) -> bytes:
@@ -117,8 +119,8 @@ async def never_reads(node: Node, flood: Flood) -> None:
         await asyncio.wait([asyncio.create_task(stream.drained())], timeout=STUCK_SECONDS)
         if stream.leaving:
             break
-    else:
-        raise AssertionError("the node took 240 MB from a peer that does not read")
+    # Whether it stopped reading (HTTP), or read all 240 MB and answered T03 in few bytes (BTP, where
+    # answers to others may lie behind): it keeps none of it.
     await honest_payments(node)
     assert node.resident_mib() - before_mib < GROWTH_MAX_MIB
     stream.close()
@@ -144,8 +146,8 @@ async def never_answers(node: Node, silent: BtpPeer | HttpPeer, name: str) -> No
             await mallory.stream.drained()
     await honest_payments(node)
     ends = Counter([(await answer).code for answer in answers])
-    assert ends == {"R00": IN_FLIGHT_OUT_MAX, "T02": IN_FLIGHT - IN_FLIGHT_OUT_MAX}
-    assert len(silent.books.received) <= IN_FLIGHT_OUT_MAX
+    assert ends == {"R00": ADMITTED, "T02": IN_FLIGHT - ADMITTED}
+    assert len(silent.books.received) <= ADMITTED
     assert node.resident_mib() - before_mib < GROWTH_MAX_MIB
     assert (node.balance("mallory"), node.balance(name)) == (0, 0)
     await mallory.close()
@@ -156,7 +158,7 @@ async def never_answers_btp(node: Node) -> None:
     silent = await connected(node, "silent", BtpPeer())
     await never_answers(node, silent, "silent")
     # Every one that was admitted had reached it.
-    assert len(silent.books.received) == IN_FLIGHT_OUT_MAX
+    assert len(silent.books.received) == ADMITTED
 
 
 async def never_answers_http(node: Node) -> None:
