@@ -2,6 +2,7 @@
 hunt`."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ settings.register_profile(
 )
 settings.register_profile("hunt", parent=settings.get_profile("gate"), derandomize=False)
 settings.load_profile("hunt" if os.environ.get("FASTILP_HUNT") else "gate")
+
+# A shell that runs the suite in the background has it ignore SIGINT, and so would everything that
+# tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
