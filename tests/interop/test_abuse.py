@@ -119,7 +119,7 @@ async def never_reads(node: Node, flood: Flood) -> None:
         await asyncio.wait([asyncio.create_task(stream.drained())], timeout=STUCK_SECONDS)
         if stream.leaving:
             break
-    # Whether it stopped reading (HTTP), or read all 240 MB and answered T03 in few bytes (BTP, where
+    # It stopped reading (HTTP), or it read all 240 MB and answered T03 in few bytes (BTP, where
     # answers to others may lie behind): it keeps none of it.
     await honest_payments(node)
     assert node.resident_mib() - before_mib < GROWTH_MAX_MIB
