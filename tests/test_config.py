@@ -12,13 +12,17 @@ from pydantic import BaseModel
 from fastilp import config
 from fastilp.config.models import (
     AccountConfig,
+    AlertsConfig,
     CircuitBreakerConfig,
     ExchangeRateConfig,
     ListenConfig,
     LoggingConfig,
     NodeConfig,
+    PacketRecordsConfig,
+    PrometheusConfig,
     ServiceConfig,
     Settings,
+    TracingConfig,
 )
 from fastilp.errors import ConfigError
 from fastilp.types import Relation
@@ -31,6 +35,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "exchange_rate": ExchangeRateConfig,
     "logging": LoggingConfig,
     "circuit_breaker": CircuitBreakerConfig,
+    "prometheus": PrometheusConfig,
+    "packet_records": PacketRecordsConfig,
+    "alerts": AlertsConfig,
+    "tracing": TracingConfig,
 }
 MINIMAL = """
 [[accounts]]

@@ -17,7 +17,8 @@ CORE = ROOT / "fastilp" / "_core"
 BELOW: dict[str, set[str]] = {
     "switch": {"admission", "gate", "inflight", "ledger"},
     "admission": {"output", "policy", "forwarding", "rates"},
-    "output": {"tables"},
+    "output": {"noted"},
+    "noted": {"tables", "inflight"},
     "tables": {
         "account_settings", "ledger", "connection_batch", "connection_btp", "policy", "forwarding",
         "rates",

@@ -104,7 +104,7 @@ cdef class InFlightTable:
         return SLOT_NONE
 
     # A free slot whose next id has rested long enough, or SLOT_NONE. The caller fills the entry,
-    # then calls insert.
+    # flags too, then calls insert.
     cdef inline uint32_t acquire(self, int64_t now_ms) noexcept nogil:
         cdef uint32_t slot = self._next_slot(now_ms)
         cdef InFlight* entry
@@ -114,7 +114,6 @@ cdef class InFlightTable:
         self.count += 1
         entry.generation = (entry.generation + 1) & self._generation_last
         entry.used = 1
-        entry.flags = 0
         return slot
 
     cdef inline void insert(self, uint32_t slot) noexcept nogil:

@@ -6,10 +6,10 @@ from fastilp._core.arena cimport Arena
 from fastilp._core.link cimport LinkState, link_send
 from fastilp._core.row cimport Row
 from fastilp._core.status cimport STATUS_COUNT, STATUS_UNDELIVERABLE
-from fastilp._core.tables cimport Tables
+from fastilp._core.noted cimport Noted
 
 
-cdef class Output(Tables):
+cdef class Output(Noted):
     cdef uint64_t[STATUS_COUNT] _counts
     cdef Arena _scratch             # one packet that is being built
     cdef dict _refused_by           # index of the next hop -> who said T04 last

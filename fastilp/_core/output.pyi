@@ -1,10 +1,10 @@
 from typing_extensions import disjoint_base
 
 from fastilp._core.books import Account
-from fastilp._core.tables import Tables
+from fastilp._core.noted import Noted
 
 @disjoint_base
-class Output(Tables):
+class Output(Noted):
     """Rewrite and scatter."""
 
     def statuses(self) -> dict[str, int]:

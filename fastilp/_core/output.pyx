@@ -23,11 +23,11 @@ from fastilp._core.status cimport (
     STATUS_UNDELIVERABLE,
     StatusInfo, status_info,
 )
-from fastilp._core.tables cimport Tables
+from fastilp._core.noted cimport Noted
 
 
 @cython.no_gc_clear
-cdef class Output(Tables):
+cdef class Output(Noted):
     def __cinit__(self, *arguments, **limits):
         self._refused_by = {}
 

@@ -16,13 +16,10 @@ cdef class Switch(Admission):
     cdef Gate _gate
     cdef TimestampDay _expiry_day   # of Prepares that came in
     cdef ExpiryMemo _expiry_memo    # of Prepares that went out
-    cdef list _events
-    cdef dict _settlements          # account index -> amount that is due
 
     cdef int _note_acceptance(self) except -1
     cdef bint _sender_is_full(self, Row* row) noexcept nogil
     cdef Way* _sender(self, Row* row) noexcept nogil
-    cdef int _note(self, tuple event) except -1
     cdef bint _has_taken(self) noexcept nogil
     cdef void stage_taken(self) noexcept nogil
     cdef void send_fulfill(
@@ -51,4 +48,3 @@ cdef class Switch(Admission):
     cdef void void_entry(self, uint32_t slot) noexcept nogil
     cdef void release_entry(self, uint32_t slot) noexcept nogil
     cdef void answer_fault(self, Row* row) noexcept nogil
-    cdef void settle_events(self) noexcept

@@ -30,8 +30,5 @@ class Switch(Admission):
     def in_flight(self) -> int: ...
     def drain(self) -> None:
         """Refuse new Prepares from now on (T00, store_unavailable); answers go on. For shutdown."""
-    def take_events(self) -> list[tuple[str, Account | None, int]]:
-        """("settle", account, amount), ("fulfilled_before_commit", account, amount), ("store",
-        None, health)."""
     def waiting(self) -> int:
         """Fulfills that wait for their commit."""

@@ -18,7 +18,7 @@ from fastilp._core.inflight cimport (
 )
 from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport (
-    EVENTS_MAX, FULFILL_RELEASE_MARGIN_MS, HOLD_MAX_MS, PUNTS_PER_ACCOUNT_MAX,
+    FULFILL_RELEASE_MARGIN_MS, HOLD_MAX_MS, PUNTS_PER_ACCOUNT_MAX,
 )
 from fastilp._core.link cimport LinkState
 from fastilp._core.packet cimport (
@@ -77,8 +77,6 @@ cdef class Switch(Admission):
         self._hold_max_ms = hold_max_ms
         self._window_min_ms = window_min_ms
         self._accepts = True
-        self._events = []
-        self._settlements = {}
 
     # --- the one call that does work --------------------------------------------------------------
 
@@ -99,9 +97,13 @@ cdef class Switch(Admission):
         self.stage_admit()
         self.stage_route()
         self.stage_convert()
+        if self._observed:
+            self.observe_answers(self._answers, self._answer_count, self._in_flight.entries)
         self.stage_apply_answers()
         self.stage_apply_expired()
         self.stage_apply_prepares()
+        if self._observed:
+            self.observe_prepares(self._prepares, self._prepare_count)
         self.settle_events()
         self.ledger.commit(self.now_ms)
         batch_clear(&self.batch)
@@ -115,12 +117,6 @@ cdef class Switch(Admission):
         if accepts != self._accepts:
             self._accepts = accepts
             self._note(("store", None, 0 if accepts else 1))
-        return 0
-
-    cdef int _note(self, tuple event) except -1:
-        """Nobody may ever call take_events: what is over the bound shows in the counters only."""
-        if len(self._events) < EVENTS_MAX:
-            self._events.append(event)
         return 0
 
     # --- what the shells have taken ---------------------------------------------------------------
@@ -375,6 +371,9 @@ cdef class Switch(Admission):
                 return
             entry = &self._in_flight.entries[slot]
             self._counts[STATUS_TIMED_OUT] += 1
+            if self._observed:
+                with gil:
+                    self.observe_expired(slot, entry)
             if entry.account_out != ROW_NONE:
                 self.tallies[entry.account_out].timed_out += 1
             self.void_entry(slot)
@@ -442,6 +441,7 @@ cdef class Switch(Admission):
             return STATUS_CONNECTOR_BUSY
         way_out.in_flight_out += 1
         way_out.sent += 1
+        row.slot = slot
         self.insert(row, slot, link.index, share)
         self._counts[STATUS_FORWARDED] += 1
         self.forward(row, slot)
@@ -470,6 +470,7 @@ cdef class Switch(Admission):
         slot = self._in_flight.acquire(self.now_ms)
         if slot == SLOT_NONE:
             return STATUS_CONNECTOR_BUSY
+        row.slot = slot
         self.insert(row, slot, CONTROL_LINK, 0)
         if row.account_in != ROW_NONE:
             self.ways[row.account_in].punts += 1
@@ -534,24 +535,6 @@ cdef class Switch(Admission):
         self.send_reject(row.link_in, row.request_id, row.status, row.amount, row.amount_out)
 
     # --- events and looking at it -----------------------------------------------------------------
-
-    cdef void settle_events(self) noexcept:
-        cdef uint32_t i
-        cdef uint64_t amount
-        if self.ledger.settlers == 0:
-            return
-        for i in range(self.ledger._dirty_count):
-            amount = self.ledger.to_settle(self.ledger._dirty[i])
-            if amount:
-                self._settlements[self.ledger._dirty[i]] = amount
-
-    def take_events(self):
-        """What control should know of since the last call; see switch.pyi."""
-        events = self._events + [
-            ("settle", self._handle(index), amount) for index, amount in self._settlements.items()
-        ]
-        self._events, self._settlements = [], {}
-        return events
 
     def next_deadline_ms(self):
         """When process must be called again even if nothing arrives; None if there is no such

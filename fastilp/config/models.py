@@ -112,6 +112,35 @@ class CircuitBreakerConfig(_Section):
     open_ms: Milliseconds = 30_000
 
 
+class PrometheusConfig(_Section):
+    """Metrics without a token at an address of their own, and counters by kind of account."""
+
+    bind_address: HostPort | None = None
+    by_kind: bool = False
+
+
+class _SinkConfig(_Section):
+    url: HttpUrl | None = None
+    token: Token | None = None
+
+
+class PacketRecordsConfig(_SinkConfig):
+    """A record of each fulfilled packet, to a webhook or a file of JSON lines."""
+
+    file: Annotated[str, Field(min_length=1)] | None = None
+    queue_max: Annotated[int, whole_number(1, 1_000_000)] = 10_000
+
+
+class AlertsConfig(_SinkConfig):
+    """Where alerts go beside the list."""
+
+
+class TracingConfig(_Section):
+    """OpenTelemetry for the control plane."""
+
+    otlp_url: HttpUrl | None = None
+
+
 class ServiceConfig(_Section):
     """A rule in Python, and what it decides about."""
 
@@ -168,6 +197,10 @@ class Settings(BaseSettings):
     exchange_rate: ExchangeRateConfig = ExchangeRateConfig()
     logging: LoggingConfig = LoggingConfig()
     circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
+    prometheus: PrometheusConfig = PrometheusConfig()
+    packet_records: PacketRecordsConfig = PacketRecordsConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    tracing: TracingConfig = TracingConfig()
     services: tuple[ServiceConfig, ...] = ()
     accounts: tuple[AccountConfig, ...] = ()
     routes: dict[Prefix, Username] = {}
@@ -204,6 +237,8 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
     """What is wrong between settings that are each right: (dotted key, what would be right)."""
     problems = _listen_contradictions(settings.listen)
     problems += _rate_contradictions(settings.exchange_rate)
+    if settings.packet_records.file is not None and settings.packet_records.url is not None:
+        problems.append(("packet_records.file", "leave url or file out: records go to one of them"))
     # Counted once: a node may have tens of thousands of accounts.
     names = Counter(account.username for account in settings.accounts)
     addresses = Counter(account.ilp_address for account in settings.accounts)

@@ -14,6 +14,7 @@ from fractions import Fraction
 
 from fastilp._core.switch import Switch
 from fastilp.control.rate_sources import FileSource, Quotes, RateError, RateSource
+from fastilp.control.tracing import Tracing
 from fastilp.errors import UsageError
 
 _log = logging.getLogger("fastilp.rates")
@@ -32,12 +33,14 @@ class RateFeed:
         *,
         poll_seconds: float = 60.0,
         failures_max: int = 5,
+        tracing: Tracing | None = None,
     ) -> None:
         self._switch = switch
         self._source = source
         self._manual = manual
         self._poll_seconds = poll_seconds
         self._failures_max = failures_max
+        self._tracing = tracing or Tracing()
         self._task: asyncio.Task[None] | None = None
         self._named: frozenset[str] = frozenset()
         self.failures = 0
@@ -47,6 +50,11 @@ class RateFeed:
         self.polls = 0
         self.refused: tuple[str, ...] = ()
         """Assets whose exact rates do not fit 128 bits with another one of ours."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether the source's assets have no rate."""
+        return self.failures > self._failures_max
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -61,7 +69,8 @@ class RateFeed:
         """Ask once, and use what was said."""
         self.polls += 1
         try:
-            quotes = await self._source.quotes()
+            with self._tracing.span("rates poll"):
+                quotes = await self._source.quotes()
         except RateError as error:
             self._on_failure(error)
             return

@@ -10,7 +10,9 @@ import structlog
 from fastilp.control.api import hot
 from fastilp.control.api.application import application
 from fastilp.control.api.context import Context
+from fastilp.control.tracing import Tracing
 from fastilp.errors import StorageError
+from fastilp.node.traced import traced
 from fastilp.transports.asgi import AsgiServer
 from fastilp.transports.http_messages import HttpRequest, HttpResponse, path_of
 from fastilp.transports.http_reply import Answerer
@@ -23,9 +25,9 @@ _SWEPT_AT_ONCE = 400
 
 
 class Admin:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, tracing: Tracing) -> None:
         self._context = context
-        self._server = AsgiServer(application(context))
+        self._server = AsgiServer(traced(application(context), tracing))
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:

@@ -21,12 +21,14 @@ from fastilp.control.events import Events
 from fastilp.control.punts import Punts
 from fastilp.control.routing import Routing
 from fastilp.control.tables import NodeTables
+from fastilp.control.tracing import Tracing
 from fastilp.control.vault import Vault
 from fastilp.errors import ConfigError
 from fastilp.node.admin import Admin
 from fastilp.node.details import details_of
 from fastilp.node.listeners import Listeners
 from fastilp.node.listening import check_addresses
+from fastilp.node.monitoring import Monitoring
 from fastilp.node.oversight import Oversight
 from fastilp.node.rating import make_feed
 from fastilp.node.reload import reload
@@ -88,19 +90,27 @@ class Node:
         self._events = EventLog(self.ledger)
         self.pump = Pump(self.switch, self._events)
         self.events = Events(self.switch, self.accounts)
-        self.wiring = NodeWiring(self.pump, vault.hash_key, self.events.link)
+        self.wiring = NodeWiring(self.pump, vault.hash_key, self._on_link)
         self.accounts.wiring = self.wiring
         self.accounts.restore()
         self._seed_accounts()
+        self.tracing = Tracing.to(settings.tracing.otlp_url, settings.node.ilp_address)
         rating = settings.exchange_rate
         lost = self.tables.load(settings.routes, settings.rates, rating.spread, rating.spreads)
-        self.rate_feed = make_feed(rating, self.switch, lambda: self.tables.rates)
+        self.rate_feed = make_feed(rating, self.switch, lambda: self.tables.rates, self.tracing)
         log_lost_routes(lost)
-        self.oversight = Oversight(settings, self.switch, self.pump)
+        self.monitoring = Monitoring(settings, self.switch, self.accounts, self.rate_feed)
+        self._events.on_store = self.monitoring.on_store
+        self.oversight = Oversight(settings, self.switch, self.pump, self.monitoring)
         self.wiring.oversight = self.oversight
         self._admin: Admin | None = None
         self._listeners: Listeners | None = None
         self._is_ready = False
+
+    def _on_link(self, username: str, kind: str, up: bool) -> None:
+        self.events.link(username, kind, up)
+        if not self._events.draining:
+            self.monitoring.on_link(username, kind, up)
 
     def _seed_accounts(self) -> None:
         """The accounts of the settings, unless the API has changed or closed them since."""
@@ -140,7 +150,10 @@ class Node:
                 admin_auth_token=token.get_secret_value() if token else None,
                 health=self._health,
                 drain=self.drain,
-            )
+                alerts=self.monitoring.alerts,
+                metrics=self.monitoring.metrics,
+            ),
+            self.tracing,
         )
         self._admin = admin
         self._listeners = Listeners(
@@ -158,6 +171,7 @@ class Node:
         admin.start()
         if self.rate_feed is not None:
             self.rate_feed.start()
+        await self.monitoring.start()
         _log.info(
             "ready",
             **self.addresses(),
@@ -174,7 +188,10 @@ class Node:
 
     def addresses(self) -> dict[str, str]:
         """Where it listens, by the names of `[listen]`, with the ports that the system chose."""
-        return self._listeners.addresses() if self._listeners is not None else {}
+        found = self._listeners.addresses() if self._listeners is not None else {}
+        if self.monitoring.address is not None:
+            found["prometheus"] = self.monitoring.address
+        return found
 
     def drain(self) -> int:
         """Take no more Prepares; those in flight end, and everything else goes on. Returns how many
@@ -215,6 +232,8 @@ class Node:
             await self._reject_waiting()
             await self._listeners.drain(_HANG_UP_SECONDS)
         self.oversight.close()
+        await self.monitoring.close()
+        await asyncio.to_thread(self.tracing.close)
         if self.rate_feed is not None:
             await self.rate_feed.close()
         if self._admin is not None:

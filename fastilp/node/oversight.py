@@ -14,6 +14,7 @@ from fastilp._core.switch import Switch
 from fastilp.config.models import Settings
 from fastilp.control.breaker import BreakerLimits, Breakers
 from fastilp.control.services import Services
+from fastilp.node.monitoring import Monitoring
 from fastilp.node.services import add_services
 from fastilp.transports.pump import Pump
 from fastilp.types import AccountDetails
@@ -26,7 +27,10 @@ _TICK_SECONDS = 0.25
 class Oversight:
     """Made after the accounts of the settings were opened; `start` in the running loop."""
 
-    def __init__(self, settings: Settings, switch: Switch, pump: Pump) -> None:
+    def __init__(
+        self, settings: Settings, switch: Switch, pump: Pump, monitoring: Monitoring
+    ) -> None:
+        self.monitoring = monitoring
         limits = settings.circuit_breaker
         self._pump = pump
         self.services = Services(switch)
@@ -42,6 +46,7 @@ class Oversight:
     def account_opened(self, account: Account, details: AccountDetails) -> None:
         """A new account, or one whose details have changed."""
         self.services.account_added(account.name)
+        self.monitoring.account_opened(account, details)
         if details.circuit_breaker:
             self.breakers.watch(account)
         else:
@@ -50,6 +55,7 @@ class Oversight:
 
     def account_closed(self, username: str) -> None:
         self.breakers.forget(username)
+        self.monitoring.account_closed(username)
 
     def close(self) -> None:
         self._closed = True
@@ -67,6 +73,7 @@ class Oversight:
         self._set_timer()
 
     def _on_circuit(self, account: Account, is_open: bool) -> None:
+        self.monitoring.on_circuit(account.name, is_open)
         if is_open:
             _log.warning("the link keeps failing: no packets for a while", account=account.name)
         else:

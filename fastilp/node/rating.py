@@ -15,10 +15,14 @@ from fastilp.control.rate_sources import (
     cryptocompare,
     rafiki,
 )
+from fastilp.control.tracing import Tracing
 
 
 def make_feed(
-    config: ExchangeRateConfig, switch: Switch, manual: Callable[[], Mapping[str, Decimal]]
+    config: ExchangeRateConfig,
+    switch: Switch,
+    manual: Callable[[], Mapping[str, Decimal]],
+    tracing: Tracing | None = None,
 ) -> RateFeed | None:
     """None where there is no provider."""
     source = _source(config)
@@ -30,6 +34,7 @@ def make_feed(
         manual,
         poll_seconds=config.poll_interval / 1_000,
         failures_max=config.poll_failure_tolerance,
+        tracing=tracing,
     )
 
 

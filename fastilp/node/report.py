@@ -3,6 +3,7 @@ config.
 """
 
 from collections import Counter
+from collections.abc import Callable
 
 import structlog
 
@@ -91,6 +92,8 @@ class EventLog:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self.on_store: Callable[[bool], None] = lambda accepts: None
+        """Told when the disk stops to commit (False), and when it does so again."""
         self.accepts = True
         """Whether new Prepares are taken, as far as the disk goes."""
         self.draining = False
@@ -105,6 +108,7 @@ class EventLog:
                 self.accepts = value == 0
                 if not self.draining:
                     self._log_store(value == 0)
+                    self.on_store(value == 0)
             elif kind == "settle" and account is not None:
                 _log.debug("settlement is due", account=account.name, amount=value)
         for name, amount in early.items():

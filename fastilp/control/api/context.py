@@ -17,9 +17,11 @@ from starlette.responses import Response
 
 from fastilp._core.switch import Switch
 from fastilp.control.accounts import Accounts, Entry, Puts
+from fastilp.control.alerts import Alerts
 from fastilp.control.api.problems import ALREADY_EXISTS, KEY_IS_TIED, Problem, account_not_found
 from fastilp.control.events import Events
 from fastilp.control.idempotency import Call, Idempotency, TiedError
+from fastilp.control.metrics import Metrics
 from fastilp.control.tables import NodeTables, UnknownAccountError
 from fastilp.errors import ConflictError, StorageError, UsageError
 from fastilp.storage.ledger import Ledger
@@ -53,6 +55,8 @@ class Context:
         *,
         admin_auth_token: str | None,
         health: Callable[[], Health],
+        alerts: Alerts | None = None,
+        metrics: Metrics | None = None,
         drain: Callable[[], int],
     ) -> None:
         self.switch = switch
@@ -60,6 +64,9 @@ class Context:
         self.tables = tables
         self.events = events
         self.health = health
+        # An empty list of alerts is one too.
+        self.alerts = alerts if alerts is not None else Alerts()
+        self.metrics = metrics or Metrics(switch, accounts, self.alerts)
         self.drain = drain
         """Takes nothing new from now on; returns how many packets are in flight."""
         self.idempotency = Idempotency(switch.ledger)
