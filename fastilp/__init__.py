@@ -1,41 +1,42 @@
-"""fastilp: an Interledger (ILPv4) connector with a compiled core. These are the public names."""
+"""fastilp: an Interledger (ILPv4) connector with a compiled core. These are the public names.
 
-from fastilp._core.books import Account
-from fastilp._core.connection_batch import BatchConnection
-from fastilp._core.connection_btp import BtpConnection
-from fastilp._core.link import Connection, Link
-from fastilp._core.packet import Fulfill, Prepare, Reject, decode
-from fastilp._core.switch import Switch
-from fastilp.errors import (
-    ConfigError,
-    ConflictError,
-    DecodeError,
-    FastILPError,
-    InternalError,
-    ProtocolError,
-    StorageError,
-    UsageError,
-)
-from fastilp.storage.ledger import Ledger
+Each is loaded when it is used first: a command line that needs nothing of the core begins without
+it. `__init__.pyi` tells type checkers the same.
+"""
 
-__all__ = [
-    "Account",
-    "BatchConnection",
-    "BtpConnection",
-    "ConfigError",
-    "ConflictError",
-    "Connection",
-    "DecodeError",
-    "FastILPError",
-    "Fulfill",
-    "InternalError",
-    "Ledger",
-    "Link",
-    "Prepare",
-    "ProtocolError",
-    "Reject",
-    "StorageError",
-    "Switch",
-    "UsageError",
-    "decode",
-]
+from importlib import import_module
+
+_MODULES = {
+    "Account": "_core.books",
+    "BatchConnection": "_core.connection_batch",
+    "BtpConnection": "_core.connection_btp",
+    "ConfigError": "errors",
+    "ConflictError": "errors",
+    "Connection": "_core.link",
+    "DecodeError": "errors",
+    "FastILPError": "errors",
+    "Fulfill": "_core.packet",
+    "InternalError": "errors",
+    "Ledger": "storage.ledger",
+    "Link": "_core.link",
+    "Prepare": "_core.packet",
+    "ProtocolError": "errors",
+    "Reject": "_core.packet",
+    "StorageError": "errors",
+    "Switch": "_core.switch",
+    "UsageError": "errors",
+    "decode": "_core.packet",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
 """`python -m fastilp` is `fastilp`."""
 
-from fastilp.cli.main import main
+from fastilp.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -71,6 +71,29 @@ def test_decode_stdin_as_hex_or_bytes() -> None:
     assert decoded("-", stdin=bytes.fromhex(PREPARE)) == decoded(PREPARE)
 
 
+def test_decode_takes_hex_as_it_is_copied() -> None:
+    wrapped = "\n".join(PREPARE[at : at + 64] for at in range(0, len(PREPARE), 64)) + "\n"
+    for copied in (PREPARE + "\n", f" {PREPARE}  ", f"0x{PREPARE}\r\n", PREPARE.upper(), wrapped):
+        assert decoded(copied) == decoded(PREPARE)
+        assert decoded("-", stdin=copied.encode()) == decoded(PREPARE)
+
+
+@pytest.mark.parametrize(
+    ("stdin", "expected"),
+    [
+        (b"", b"stdin is empty"),
+        (b" \n", b"stdin is empty"),
+        (b"no packet, but a text\n", b"begins with b'no packet, but a tex'"),
+        (b"\xff\xfe", b"neither a packet's bytes"),
+        (b"0d2", b"two for each byte"),
+    ],
+)
+def test_decode_says_what_stdin_holds_instead(stdin: bytes, expected: bytes) -> None:
+    done = run("packet", "decode", "-", stdin=stdin)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert expected in done.stderr and done.stderr.count(b"\n") == 1
+
+
 def test_decode_does_not_let_a_message_write_to_the_terminal() -> None:
     evil = bytes(Reject(code="F00", triggered_by="example.x", message="a\x1b[2Jb"))
     shown = run("packet", "decode", evil.hex()).stdout
@@ -79,7 +102,7 @@ def test_decode_does_not_let_a_message_write_to_the_terminal() -> None:
 
 
 def test_decode_bad_input() -> None:
-    for argument, expected in [("zz", b"not hex"), ("0c05", b""), ("", b""), ("0f00", b"")]:
+    for argument, expected in [("zz", b"not hex"), ("0c05", b""), ("", b"is empty"), ("0f00", b"")]:
         done = run("packet", "decode", argument)
         assert done.returncode == 1
         assert done.stderr.startswith(b"fastilp: ")
@@ -102,7 +125,8 @@ def test_encode(tmp_path: Path) -> None:
 
 def test_encode_bad_input() -> None:
     good = ["packet", "encode", "--amount", "10", "--destination", "example.node.bob"]
-    for more in (["--fulfillment", "00"], ["--data", "0"], ["--amount", str(2**64)]):
+    expired = ["--expires-in", "-3"], ["--expires-in", "0"], ["--expires-in", "nan"]
+    for more in (["--fulfillment", "00"], ["--data", "0"], ["--amount", str(2**64)], *expired):
         done = run(*good, *more)
         assert done.returncode == 1
         assert done.stderr.startswith(b"fastilp: ")

@@ -9,12 +9,19 @@ import typer
 from fastilp.cli.account_fields import FIELDS, REQUIRED, SETTINGS, given, with_fields
 from fastilp.cli.asks_node import asks_node
 from fastilp.cli.client import Answer, NodeClient, printable, segment
-from fastilp.cli.lazy import lazy_group
+from fastilp.cli.lazy import Lazy, lazy_group
 from fastilp.cli.tables import columns, fields, value
 from fastilp.errors import FastILPError
 
+LAZY = {
+    "incoming-payments": Lazy(
+        "fastilp.cli.incoming",
+        "Print each payment that arrives at an account, until Ctrl-C: one JSON object a line.",
+    )
+}
+
 command = typer.Typer(
-    cls=lazy_group({"incoming-payments": "fastilp.cli.incoming"}),
+    cls=lazy_group(LAZY),
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help="Accounts of a running node: create, change, look, delete.",

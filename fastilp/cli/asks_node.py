@@ -13,6 +13,7 @@ import typer
 
 from fastilp.cli import options
 from fastilp.cli.client import TIMEOUT_SECONDS, Answer
+from fastilp.cli.connect import connect
 
 Table = Callable[[Any], list[str]]
 """Lines for people, out of the decoded body."""
@@ -39,7 +40,7 @@ def asks_node(
         def command(context: typer.Context, **values: Any) -> None:
             shared = {name: values.pop(name) for name, _, _ in (*_SHARED, *output)}
             root = options.root_options(context)
-            client = options.connect(
+            client = connect(
                 root,
                 options.Given(shared["node"], shared["auth"]),
                 config_file=shared["config_file"],

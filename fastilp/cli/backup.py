@@ -19,7 +19,7 @@ def command(
     ] = None,
     data_dir: Annotated[str | None, typer.Option(help="The ledger: node.data_dir.")] = None,
 ) -> None:
-    """Copy the ledger as of its last commit; the copy is a data directory that a node can run on.
+    """Copy the ledger as of its last commit. The copy is a data directory that a node can run on.
 
     A generated secret_seed is copied too, so keep the backup as safe as the node.
 

@@ -1,36 +1,53 @@
-"""Commands whose modules are imported by name when they are called. Imports typer.
+"""Commands whose modules are imported by name when they are called. Imports typer and the entry.
 
 A command's module has a `command`: a function, or a typer application with commands of its own.
-`fastilp packet decode` must not pay for a server, nor `fastilp accounts list` for a WebSocket
-client. This is the one lazy import of the package.
+`fastilp packet decode` must not pay for a server, nor `fastilp --help` for all commands: a list of
+them shows the words that stand beside the module's name.
 """
 
-import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from fastilp.cli.entry import load
 
-def lazy_group(modules: Mapping[str, str]) -> type[TyperGroup]:
-    """A group of commands, name -> module, for `typer.Typer(cls=…)`."""
+
+class Lazy(NamedTuple):
+    """Where a command is, and what a list says of it: how its own help begins."""
+
+    module: str
+    help: str
+
+
+def lazy_group(commands: Mapping[str, Lazy]) -> type[TyperGroup]:
+    """A group of commands by name, for `typer.Typer(cls=…)`."""
 
     class LazyGroup(TyperGroup):
         def list_commands(self, ctx: Any) -> list[str]:
-            return [*super().list_commands(ctx), *modules]
+            return [*super().list_commands(ctx), *commands]
 
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
-            if cmd_name in modules:
-                return _loaded(cmd_name, modules[cmd_name])
+            """For a list of commands, and to know whether there is one of this name."""
+            if cmd_name in commands:
+                return TyperCommand(cmd_name, help=commands[cmd_name].help)
             return super().get_command(ctx, cmd_name)
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            """For a call, and to complete its arguments."""
+            name, found, rest = super().resolve_command(ctx, args)
+            if name is not None and name in commands:
+                return name, loaded(name, commands[name]), rest
+            return name, found, rest
 
     return LazyGroup
 
 
-def _loaded(name: str, module: str) -> Any:
-    found = importlib.import_module(module).command
+def loaded(name: str, lazy: Lazy) -> Any:
+    """The command itself."""
+    found = load(lazy.module).command
     if isinstance(found, typer.Typer):
         group = get_group(found)
         group.name = name

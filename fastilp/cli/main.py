@@ -1,4 +1,4 @@
-"""Entry point of `fastilp`: a table of commands, each in a module of its own (`lazy`).
+"""The commands of `fastilp`: a table of them, each in a module of its own (`lazy`).
 
 A FastILPError ends in one line on standard error and exit status 1, never in a traceback.
 """
@@ -8,34 +8,68 @@ from typing import Annotated
 
 import typer
 
-from fastilp.cli.lazy import lazy_group
+from fastilp.cli.entry import INTERRUPTED_STATUS
+from fastilp.cli.lazy import Lazy, lazy_group
 from fastilp.cli.options import Given, Quiet, RootAuth, RootNodeUrl, RootOptions, given_before
 from fastilp.errors import FastILPError
 from fastilp.types import VERSION
 
-# Command -> module whose `command` is a function, or a typer application with commands of its own.
 COMMANDS = {
-    "run": "fastilp.cli.run",
-    "demo": "fastilp.cli.demo",
-    "status": "fastilp.cli.status",
-    "health": "fastilp.cli.health",
-    "watch": "fastilp.cli.watch",
-    "accounts": "fastilp.cli.accounts",
-    "pay": "fastilp.cli.pay",
-    "payments": "fastilp.cli.payments",
-    "rates": "fastilp.cli.rates",
-    "routes": "fastilp.cli.routes",
-    "settlement-engines": "fastilp.cli.settlement_engines",
-    "logs": "fastilp.cli.logs",
-    "drain": "fastilp.cli.drain",
-    "testnet": "fastilp.cli.testnet",
-    "config": "fastilp.cli.config",
-    "backup": "fastilp.cli.backup",
-    "packet": "fastilp.cli.packet",
-    "loadtest": "fastilp.cli.loadtest",
+    "run": Lazy("fastilp.cli.run", "Run a node."),
+    "demo": Lazy(
+        "fastilp.cli.demo",
+        "Start a node with two accounts, alice and bob, pay through it, and show what moved.",
+    ),
+    "status": Lazy(
+        "fastilp.cli.status",
+        "Show a running node: address, accounts, balances, links, outcomes of packets.",
+    ),
+    "health": Lazy(
+        "fastilp.cli.health",
+        "Tell whether a node takes packets; if not, say why not and end with status 1.",
+    ),
+    "watch": Lazy(
+        "fastilp.cli.watch",
+        "Show live throughput, balances and rejects of a running node, until Ctrl-C.",
+    ),
+    "accounts": Lazy(
+        "fastilp.cli.accounts", "Accounts of a running node: create, change, look, delete."
+    ),
+    "pay": Lazy("fastilp.cli.pay", "Pay from an account of a running node."),
+    "payments": Lazy(
+        "fastilp.cli.payments", "Payments that arrive at any account of a running node."
+    ),
+    "rates": Lazy(
+        "fastilp.cli.rates", "Exchange rates: the value of one standard unit of each asset."
+    ),
+    "routes": Lazy(
+        "fastilp.cli.routes", "Routes: which account the packets of an address prefix go to."
+    ),
+    "settlement-engines": Lazy(
+        "fastilp.cli.settlement_engines",
+        "Settlement engines of assets, for accounts without one of their own.",
+    ),
+    "logs": Lazy(
+        "fastilp.cli.logs", "Change the log level of a running node, until it stops."
+    ),
+    "drain": Lazy(
+        "fastilp.cli.drain",
+        "Let a running node take no more packets and finish those that are in flight.",
+    ),
+    "testnet": Lazy("fastilp.cli.testnet", "Join a test network."),
+    "config": Lazy(
+        "fastilp.cli.config",
+        "The settings' file: compare it, bring it from Interledger.rs, rotate its secret.",
+    ),
+    "backup": Lazy("fastilp.cli.backup", "Copy the ledger as of its last commit."),
+    "packet": Lazy(
+        "fastilp.cli.packet", "Look into ILPv4 packets, and make a Prepare to try a node with."
+    ),
+    "loadtest": Lazy(
+        "fastilp.cli.loadtest",
+        "Load a connector and measure it: throughput, latency, CPU time per exchange.",
+    ),
 }
-
-_INTERRUPTED_STATUS = 130
 
 
 def _print_version(wanted: bool) -> None:
@@ -85,9 +119,6 @@ def main() -> None:
         sys.stderr.write(f"fastilp: {error}\n")
         sys.exit(1)
     except KeyboardInterrupt:
-        # While a command is still loading; one that runs handles it by itself.
-        sys.exit(_INTERRUPTED_STATUS)
+        # Not of a command that runs: typer ends that one in the same way.
+        sys.exit(INTERRUPTED_STATUS)
 
-
-if __name__ == "__main__":
-    main()

@@ -50,6 +50,8 @@ _CODES = {
     "R99": "Application Error",
 }
 _F08_DATA_SIZE = 16
+# Of what was no packet.
+_SHOWN_SIZE = 20
 
 
 def describe(packet: Prepare | Fulfill | Reject) -> dict[str, object]:
@@ -89,7 +91,7 @@ def decode_command(
     packet: Annotated[str, typer.Argument(help="The packet in hex; - reads it from stdin.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Show a Prepare, Fulfill or Reject.
+    """Show a Prepare, Fulfill or Reject, field by field.
 
     Examples:
 
@@ -151,6 +153,11 @@ def encode(
 
 
 def _expires_at(seconds: float) -> datetime:
+    if not seconds > 0:
+        raise UsageError(
+            f"--expires-in is seconds from now, more than 0, not {seconds:g}: a Prepare that has"
+            " expired is refused (R00)"
+        )
     try:
         return datetime.fromtimestamp(time.time() + seconds, UTC)
     except (OverflowError, ValueError, OSError):
@@ -184,19 +191,31 @@ def _read(argument: str) -> bytes:
         # Not Path.is_file: hex may be longer than a file's name can be.
         if os.path.isfile(argument):
             raise UsageError(f"PACKET is hex; for a file: fastilp packet decode - < {argument}")
+        if not argument.strip():
+            raise UsageError("PACKET is empty; - reads it from stdin")
         return _hex(argument, "PACKET")
     content = sys.stdin.buffer.read()
+    if not content.strip():
+        raise UsageError("stdin is empty: pipe a packet in, as hex or as its bytes")
     # A packet starts with its type, 12 to 14; hex digits are above.
     if content[:1] in (b"\x0c", b"\x0d", b"\x0e"):
         return content
     try:
-        return _hex(content.decode("ascii"), "stdin")
-    except UnicodeDecodeError:
-        raise DecodeError("stdin is neither a packet (type 12, 13 or 14) nor hex") from None
+        return bytes.fromhex(_digits(content.decode("ascii")))
+    except ValueError:
+        raise DecodeError(
+            "stdin is neither a packet's bytes (they begin with type 12, 13 or 14) nor its hex"
+            f" digits, two for each byte; it begins with {content[:_SHOWN_SIZE]!r}"
+        ) from None
+
+
+def _digits(text: str) -> str:
+    """Of a packet in hex: lines and blanks between them do not count."""
+    return "".join(text.split()).removeprefix("0x")
 
 
 def _hex(text: str, name: str) -> bytes:
     try:
-        return bytes.fromhex(text.strip().removeprefix("0x"))
+        return bytes.fromhex(_digits(text))
     except ValueError:
         raise UsageError(f"{name} is not hex: an even number of digits 0-9 a-f") from None

@@ -22,7 +22,7 @@ def command(
         typer.Option("--to", metavar="RECEIVER", help="Payment pointer ($…) or SPSP address."),
     ],
 ) -> Answer:
-    """Pay. The account's own token is needed, the admin's will not do.
+    """Pay from an account of a running node. Its own token is needed, the admin's will not do.
 
     Example:
 

@@ -2,10 +2,17 @@
 
 import typer
 
-from fastilp.cli.lazy import lazy_group
+from fastilp.cli.lazy import Lazy, lazy_group
+
+LAZY = {
+    "incoming": Lazy(
+        "fastilp.cli.incoming_all",
+        "Print each payment that arrives, until Ctrl-C: one JSON object a line.",
+    )
+}
 
 command = typer.Typer(
-    cls=lazy_group({"incoming": "fastilp.cli.incoming_all"}),
+    cls=lazy_group(LAZY),
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help="Payments that arrive at any account of a running node.",

@@ -1,16 +1,22 @@
 """`fastilp status`: how a running node is, asked over its HTTP API."""
 
 import json
+import sys
 from typing import Any
 
 import typer
 
 from fastilp.cli import options
 from fastilp.cli.client import NodeClient
+from fastilp.cli.connect import connect
 from fastilp.cli.tables import columns, units
 from fastilp.errors import FastILPError
 
 _MONEY_COLUMNS = (2, 3, 4)
+_MORE = (
+    "fastilp: accounts, balances, links and outcomes are shown with --auth TOKEN (the node's"
+    " admin_auth_token), or --config with the node's file"
+)
 
 
 def command(
@@ -24,7 +30,8 @@ def command(
 ) -> None:
     """Show a running node: address, accounts, balances, links, outcomes of packets.
 
-    Without a token only what the node tells everybody: that it is ready, and its address.
+    All that needs --auth or --config; without a token it shows what the node tells everybody: that
+    it is ready, and its address.
 
     Examples:
 
@@ -38,15 +45,18 @@ def command(
     # As with ilp-cli, a variable does not make another call of it.
     root = root._replace(variables=root.variables._replace(auth=None))
     given = options.Given(node, auth)
-    client = options.connect(root, given, config_file=config_file, ca_file=ca_file)
+    client = connect(root, given, config_file=config_file, ca_file=ca_file)
     if client.token is None:
         answer = client.get("/", auth=False)
         shown = answer.text()
     else:
         status = read_status(client)
         shown = json.dumps(status) if as_json else "\n".join(_lines(status))
-    if not (quiet or root.quiet):
-        typer.echo(shown)
+    if quiet or root.quiet:
+        return
+    typer.echo(shown)
+    if client.token is None and sys.stdout.isatty():
+        typer.echo(_MORE, err=True)
 
 
 def read_status(client: NodeClient) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from fastilp.cli import options
 from fastilp.cli.activity import Activity, activity, lines
 from fastilp.cli.client import NodeClient, NodeError
+from fastilp.cli.connect import connect
 from fastilp.cli.status import read_status
 from fastilp.errors import FastILPError
 
@@ -45,7 +46,7 @@ def command(
     """
     root = options.root_options(context)
     given = options.Given(node, auth)
-    client = options.connect(root, given, config_file=config_file, ca_file=ca_file)
+    client = connect(root, given, config_file=config_file, ca_file=ca_file)
     watch = _Watch(client, interval, accounts, as_json)
     try:
         if once:

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer import Context
+from typer.main import get_command
 
+from fastilp.cli.main import application
 from tests.cli.command import Done, fastilp
 from tests.cli.recorder import Recorder
 
@@ -68,19 +71,33 @@ def test_tables_do_not_let_a_node_write_to_the_terminal() -> None:
     assert "\x1b" not in shown and "a\\x1b[2J" in shown and shown.count("\n") == 2
 
 
-def test_a_terminal_gets_a_table() -> None:
+def on_a_terminal(*arguments: str) -> tuple[str, str]:
+    """What the command wrote to its terminal, and to standard error."""
     leader, follower = pty.openpty()
-    with Recorder({"/accounts": (200, [ACCOUNT])}) as recorder:
-        done = subprocess.run(
-            [sys.executable, "-m", "fastilp", "--node", recorder.url, "accounts", "list"],
-            stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.PIPE, timeout=60,
-            check=False,
-        )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "fastilp", *arguments],
+        stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.PIPE, timeout=60, check=False,
+    )  # fmt: skip
     os.close(follower)
     shown = os.read(leader, 10_000).decode()
     os.close(leader)
     assert done.returncode == 0, done.stderr
+    return shown, done.stderr.decode()
+
+
+def test_a_terminal_gets_a_table() -> None:
+    with Recorder({"/accounts": (200, [ACCOUNT])}) as recorder:
+        shown, _ = on_a_terminal("--node", recorder.url, "accounts", "list")
     assert shown.split()[:3] == ["account", "asset", "relation"]
+
+
+def test_status_without_a_token_says_on_a_terminal_how_to_see_more() -> None:
+    ready = b'{"status":"Ready"}'
+    with Recorder(default=(200, ready)) as recorder:
+        shown, said = on_a_terminal("status", "--node", recorder.url)
+        assert shown.encode().strip() == ready
+        assert "--auth" in said and "--config" in said and said.count("\n") == 1
+    assert ask(ready, "status").stderr == ""
 
 
 def problem(status: int, detail: str, **more: Any) -> dict[str, Any]:
@@ -174,16 +191,18 @@ def test_cli_16_incomplete_commands_print_the_help() -> None:
         assert "Commands" in done.stdout + done.stderr
 
 
-COMMANDS = [
-    *(("accounts", name) for name in (
-        "create", "update", "update-settings", "delete", "info", "list", "balance",
-        "incoming-payments", "status", "events",
-    )),
-    ("pay",), ("payments", "incoming"), ("rates", "list"), ("rates", "set-all"),
-    ("routes", "list"), ("routes", "set"), ("routes", "set-all"),
-    ("settlement-engines", "set-all"), ("status",), ("health",), ("logs",), ("testnet", "setup"),
-    ("watch",), ("drain",), ("backup",), ("run",), ("demo",),
-]  # fmt: skip
+def leaves(words: tuple[str, ...], command: Any) -> list[tuple[str, ...]]:
+    """All commands that have no commands of their own."""
+    if not hasattr(command, "list_commands"):
+        return [words]
+    found = []
+    for name in command.list_commands(None):
+        _, each, _ = command.resolve_command(Context(command), [name])
+        found += leaves((*words, name), each)
+    return found
+
+
+COMMANDS = leaves((), get_command(application()))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
