@@ -3,16 +3,23 @@
 import json
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.helpers import until
+
 ADMIN_TOKEN = "admin"
-_START_SECONDS = 60.0
 _END_SECONDS = 60.0
+_CHECK = """
+import sys
+from fastilp.storage.ledger import Ledger
+ledger = Ledger.open(sys.argv[1])
+ledger.check()
+ledger.close()
+"""
 
 
 class NodeProcess:
@@ -62,13 +69,13 @@ format = "json"
         """Returns when packets are served; the log starts anew."""
         self._ready.unlink(missing_ok=True)
         self.spawn("--ready-file", str(self._ready), *arguments)
-        end = time.monotonic() + _START_SECONDS
-        while not self._ready.exists():
-            assert self.running().poll() is None, self.log()
-            assert time.monotonic() < end, self.log()
-            time.sleep(0.02)
+        until(self._is_ready, self.log)
         ready = self.ready()
         self.http, self.batch = ready["http"], ready.get("batch", "")
+
+    def _is_ready(self) -> bool:
+        assert self.running().poll() is None, self.log()
+        return self._ready.exists()
 
     def ready(self) -> dict[str, Any]:
         """What the ready file says."""
@@ -131,6 +138,14 @@ format = "json"
     def send(self, username: str, packet: bytes) -> bytes:
         """A packet from the holder of an account whose token is `<username>-token`, over HTTP."""
         return self.request(f"/accounts/{username}/ilp", f"{username}-token", packet)
+
+    def check_books(self) -> None:
+        """Of a node that has ended: debits equal credits, accounts that were closed included."""
+        self.python(_CHECK, str(self.data_dir))
+
+    def check_sums(self) -> None:
+        """Of a node with one asset: nothing was made, nothing was lost."""
+        assert sum(self.balances().values()) == 0
 
     def balances(self) -> dict[str, int]:
         return {each["username"]: int(each["balance"]) for each in self.get("/status")["accounts"]}

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-import time
+import urllib.request
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +22,7 @@ from fastilp._core.packet import Fulfill, decode
 from fastilp.config.models import ListenConfig, NodeConfig, Settings
 from fastilp.control.values import split_host_port
 from tests.cli.command import fastilp
+from tests.helpers import until
 from tests.node_process import NodeProcess
 from tests.test_node import prepare
 
@@ -30,7 +31,6 @@ DOCKER = ROOT / "docker"
 UNIT = ROOT / "deploy" / "fastilp.service"
 CONFIG_PATH = "/etc/fastilp/node.toml"
 NODES = ("node-a", "node-b", "node-c")
-WAIT_SECONDS = 60.0
 
 
 def compose() -> dict[str, Any]:
@@ -111,14 +111,25 @@ def test_nodes_of_compose_know_each_other() -> None:
     assert len(assets) == 2 and assets == set(nodes["node-b"].rates)
 
 
-def test_prometheus_scrapes_the_nodes() -> None:
+def scraped() -> tuple[str, dict[str, int]]:
+    """The path, and the port of each node, of what Prometheus is told to ask."""
     scraping = yaml.safe_load((DOCKER / "prometheus.yaml").read_text())
     [job] = scraping["scrape_configs"]
+    # No token of anybody's.
+    assert set(job) == {"job_name", "metrics_path", "static_configs"}
     [targets] = [each["targets"] for each in job["static_configs"]]
-    for target in targets:
-        name, port = split_host_port(target)
-        assert port in listening_ports(settings_of(name).listen)
-    assert len(targets) == len(NODES)
+    return job["metrics_path"], dict(split_host_port(target) for target in targets)
+
+
+def test_prometheus_scrapes_the_nodes() -> None:
+    _, ports = scraped()
+    assert set(ports) == set(NODES)
+    for name, port in ports.items():
+        settings = settings_of(name)
+        assert settings.prometheus.bind_address == f"0.0.0.0:{port}"
+        # Who has no token has no way in from outside.
+        published = compose()["services"][name]["ports"]
+        assert not any(each.endswith(f":{port}") for each in published)
 
 
 def test_image_is_that_of_an_ordinary_user() -> None:
@@ -138,7 +149,7 @@ def test_image_is_that_of_an_ordinary_user() -> None:
     exposed = {int(port) for port in arguments["EXPOSE"].split()}
     assert default in exposed
     for node in NODES:
-        assert listening_ports(settings_of(node).listen) <= exposed
+        assert listening_ports(settings_of(node).listen) | {scraped()[1][node]} <= exposed
 
 
 def variables_in(text: str) -> dict[str, str]:
@@ -178,7 +189,10 @@ def started(
     directory: Path, name: str, monkeypatch: pytest.MonkeyPatch, **variables: str
 ) -> Iterator[NodeProcess]:
     """The node with its own file, on ports that are free."""
-    for key, value in {"FASTILP_LISTEN__HTTP": "127.0.0.1:0", **variables}.items():
+    anywhere = dict.fromkeys(
+        ("FASTILP_LISTEN__HTTP", "FASTILP_PROMETHEUS__BIND_ADDRESS"), "127.0.0.1:0"
+    )
+    for key, value in {**anywhere, **variables}.items():
         monkeypatch.setenv(key, value)
     node = NodeProcess(directory / name, "")
     node.config = DOCKER / f"{name}.toml"
@@ -208,10 +222,7 @@ def test_the_three_nodes_pay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         a = node("node-a", FASTILP_ACCOUNTS__HUB__ILP_OVER_BATCH_URL=url)
         url = f"btp+ws://{hub.http}/accounts/node_c/ilp/btp"
         c = node("node-c", FASTILP_ACCOUNTS__HUB__ILP_OVER_BTP_URL=url)
-        end = time.monotonic() + WAIT_SECONDS
-        while not links_up(hub, "admin-b"):
-            assert time.monotonic() < end, hub.log()
-            time.sleep(0.02)
+        until(lambda: links_up(hub, "admin-b"), hub.log)
         amount = 1_000_000_000
         packet = prepare("test.hub.node_c.loop", amount)
         answer = decode(a.request("/accounts/alice/ilp", "alice-password", packet))
@@ -228,6 +239,14 @@ def test_the_three_nodes_pay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             "c": {"hub": -euro, "bob": 0, "loop": euro},
         }
         assert links_up(a, "admin-a") and links_up(c, "admin-c")
+        # What Prometheus gets, who is told no token.
+        path, _ = scraped()
+        for each in (a, hub, c):
+            url = f"http://{each.ready()['prometheus']}{path}"
+            with urllib.request.urlopen(url, timeout=30) as scrape:
+                assert scrape.status == 200
+                text = scrape.read().decode()
+            assert 'fastilp_packets_total{outcome="fulfilled"} 1.0' in text
 
 
 # --- The service ----------------------------------------------------------------------------------
@@ -245,6 +264,11 @@ def test_unit_gives_a_drain_its_time() -> None:
     assert int(seconds) * 1_000 > NodeConfig().drain_max_ms
     assert unit_settings()["KillSignal"] == ["SIGTERM"]
     assert unit_settings()["User"] == ["fastilp"]
+
+
+def test_unit_reloads_as_a_node_does() -> None:
+    """`kill -HUP` has the settings read again (tests/api/test_config_and_api.py)."""
+    assert unit_settings()["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
 
 
 def test_commands_of_the_unit_are_ours(tmp_path: Path) -> None:

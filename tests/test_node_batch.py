@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from fastilp._core.packet import Fulfill, Reject, decode
 from tests.certificates import certificate_file
+from tests.helpers import until
 from tests.node_process import NodeProcess
 from tests.test_node import prepare
 
@@ -44,17 +44,14 @@ ilp_over_btp_incoming_token = "unused"
 [routes]
 "example.far" = "far"
 """
-WAIT_SECONDS = 60.0
 
 
 def until_up(node: NodeProcess, username: str) -> None:
-    end = time.monotonic() + WAIT_SECONDS
-    while True:
+    def is_up() -> bool:
         accounts = {each["username"]: each for each in node.get("/status")["accounts"]}
-        if accounts[username]["links"].get("batch"):
-            return
-        assert time.monotonic() < end, node.log()
-        time.sleep(0.02)
+        return bool(accounts[username]["links"].get("batch"))
+
+    until(is_up, node.log)
 
 
 def pay(near: NodeProcess, to: str, amount: int) -> Fulfill | Reject:
@@ -84,10 +81,6 @@ def pair(
             yield near, far
 
 
-def check_sums(node: NodeProcess) -> None:
-    assert sum(node.balances().values()) == 0
-
-
 @pytest.mark.parametrize("kind", ["tcp", "tls", "unix"])
 def test_payments_through_two_nodes(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -102,7 +95,7 @@ def test_payments_through_two_nodes(
         assert near.balances() == {"alice": -210, "far": 210}
         assert far.balances() == {"near": -210, "loop": 210}
         for node in (near, far):
-            check_sums(node)
+            node.check_sums()
             assert node.get("/status")["in_flight"] == 0
         links = {e["username"]: e["links"] for e in near.get("/status")["accounts"]}
         assert links["far"] == {"batch": True, "btp": False}

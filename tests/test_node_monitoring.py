@@ -9,6 +9,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastilp._core.packet import Fulfill, Prepare, decode
+from tests.helpers import until
 from tests.node_process import NodeProcess
 
 SETTINGS = """
@@ -62,13 +63,9 @@ def test_scrapes_alerts_and_records(tmp_path: Path) -> None:
                 found = names(answer.read().decode())
             assert {"requests_incoming_fulfill", "process_resident_memory_bytes"} <= found
         assert node.status_of("/alerts", "wrong") == 401
-        end = time.monotonic() + 20
-        while not (alerts := node.get("/alerts")):
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        until(lambda: node.get("/alerts"), node.log)
+        alerts = node.get("/alerts")
         assert [(one["kind"], one["account"]) for one in alerts] == [("near_limit", "alice")]
         records = tmp_path / "node" / "packets.jsonl"
-        while not records.exists() or not records.read_text():
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        until(lambda: records.exists() and records.read_text(), node.log)
         assert json.loads(records.read_text())["nextHopAmount"] == "19"

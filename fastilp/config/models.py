@@ -257,9 +257,6 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
             text = f"{username!r} is no account; there are: {', '.join(sorted(names)) or 'none'}"
             problems.append((f"routes.{prefix}", text))
     for number, service in enumerate(settings.services, 1):
-        for username in set(service.accounts) - set(names):
-            text = f"{username!r} is no account; there are: {', '.join(sorted(names)) or 'none'}"
-            problems.append((f"services.{number}.accounts", text))
         if not service.accounts and not service.prefixes:
             problems.append((f"services.{number}", "decides about nothing: accounts or prefixes?"))
     return problems

@@ -20,6 +20,7 @@ from fastilp.control.records import (
     details_of_record,
     is_plain,
     new_core_settings,
+    plain_details,
     record_of,
 )
 from fastilp.control.routing import Routing
@@ -32,6 +33,7 @@ from fastilp.types import AccountDetails, Relation
 # Ledger.transact takes at most 500 records, and 64 bits of money in one adjustment.
 _RECORDS_PER_CALL = 500
 _ADJUSTMENT_MAX = 2**64 - 1
+_NAMES_AT_ONCE = 100
 _CLOSE_POLL_SECONDS = 0.01
 # Every Prepare has expired, and its row is gone, this long after the longest hold.
 _CLOSE_SECONDS = 40.0
@@ -79,25 +81,23 @@ class Unwired:
 
 
 class Entry:
-    """A live account. Of many, nobody asks for the details: those are read from the record then."""
+    """A live account. Most accounts of a large node are plain (`is_plain`), and nobody asks for
+    their details: those stay in the bytes of their record, which no garbage collection looks at."""
 
-    __slots__ = ("_details", "_vault", "account", "closing", "origin")
+    __slots__ = ("_details", "account", "closing", "origin")
 
-    def __init__(
-        self, account: Account, details: AccountDetails | bytes, origin: str, vault: Vault
-    ) -> None:
-        """`details`: or the value of the record that has them."""
+    def __init__(self, account: Account, details: AccountDetails | bytes, origin: str) -> None:
+        """`details`: or the value of a plain account's record."""
         self.account = account
         self.origin = origin
         self.closing = False
         self._details = details
-        self._vault = vault
 
     @property
     def details(self) -> AccountDetails:
         if isinstance(self._details, bytes):
-            record = ACCOUNTS.unpack(ACCOUNTS.key(self.account.name), self._details)
-            self._details = details_of_record(record, self._vault)
+            key = ACCOUNTS.key(self.account.name)
+            return plain_details(ACCOUNTS.fields(key, self._details))
         return self._details
 
     @details.setter
@@ -144,7 +144,7 @@ class Accounts:
                 record = ACCOUNTS.unpack(key, value)
                 details = details_of_record(record, self.vault)
                 account = self._open(details, record.account_id)
-                self._entries[details.username] = Entry(account, details, API, self.vault)
+                self._entries[details.username] = Entry(account, details, API)
         self._names = sorted(self._entries)
         self._folded = {name.casefold(): name for name in self._names}
         return len(self._names)
@@ -159,7 +159,7 @@ class Accounts:
             account_id=fields["account_id"],
         )
         self.routing.set_address(fields["ilp_address"], account)
-        self._entries[username] = Entry(account, value, API, self.vault)
+        self._entries[username] = Entry(account, value, API)
         self.wiring.open_later(account, fields.get("ilp_over_http_incoming_token"))
 
     def closed_usernames(self) -> set[str]:
@@ -286,10 +286,16 @@ class Accounts:
     def find(self, username: str) -> Entry | None:
         return self._entries.get(username)
 
-    def page(self, after: str, limit: int) -> list[Entry]:
-        """At most `limit` accounts whose usernames come after that one, in order."""
-        start = bisect.bisect_right(self._names, after)
-        return [self._entries[name] for name in self._names[start : start + limit]]
+    def after(self, username: str) -> Iterator[Entry]:
+        """Those whose usernames come after that one, in order. Accounts may come and go while
+        somebody takes them one by one."""
+        start = bisect.bisect_right(self._names, username)
+        while names := self._names[start : start + _NAMES_AT_ONCE]:
+            for name in names:
+                entry = self._entries.get(name)
+                if entry is not None:
+                    yield entry
+            start = bisect.bisect_right(self._names, names[-1])
 
     def entries(self) -> list[Entry]:
         return list(self._entries.values())
@@ -368,7 +374,7 @@ class Accounts:
             self.routing.set_parent(None)
 
     def _enter(self, account: Account, details: AccountDetails, origin: str) -> None:
-        self._entries[details.username] = Entry(account, details, origin, self.vault)
+        self._entries[details.username] = Entry(account, details, origin)
         bisect.insort(self._names, details.username)
         self._folded[details.username.casefold()] = details.username
 

@@ -81,6 +81,11 @@ def is_plain(fields: dict[str, Any]) -> bool:
     return _PLAIN >= fields.keys()
 
 
+def plain_details(fields: dict[str, Any]) -> AccountDetails:
+    """The details of such an account, in a few microseconds."""
+    return AccountDetails(**{name: value for name, value in fields.items() if name in _DEFAULTS})
+
+
 def details_of_record(record: AccountRecord, vault: Vault) -> AccountDetails:
     values: dict[str, Any] = {name: getattr(record, name) for name in _DEFAULTS}
     for name in OUTGOING_TOKENS:

@@ -65,11 +65,11 @@ class Services:
 
     def add(
         self, service: Service, *, accounts: Iterable[str] = (), prefixes: Iterable[str] = ()
-    ) -> None:
-        """Mark the accounts (by name) and prefixes for a service. Raises UsageError for a prefix
-        that is none, KeyError for an account that is none; then nothing has changed."""
+    ) -> list[str]:
+        """Mark the accounts (by name) and prefixes for a service. Returns the accounts that are not
+        there: they will be marked when they are opened. Raises UsageError for a prefix that is
+        none; then nothing has changed."""
         rule = _Rule(service, frozenset(accounts), tuple(dict.fromkeys(prefixes)))
-        handles = [self._switch.account(name) for name in rule.accounts]
         marked: list[str] = []
         try:
             for prefix in rule.prefixes:
@@ -78,10 +78,9 @@ class Services:
         except ValueError:
             self._unmark(marked)
             raise
-        for handle in handles:
-            self._switch.set_punt(handle, True)
         service.address = self._switch.address
         self._rules.append(rule)
+        return [name for name in rule.accounts if not self.account_added(name)]
 
     def remove(self, service: Service) -> None:
         """What no other service covers goes its own way again."""
@@ -92,14 +91,15 @@ class Services:
             for name in rule.accounts:
                 self.account_added(name)
 
-    def account_added(self, name: str) -> None:
-        """Mark an account that was opened, or opened again, as the rules say."""
+    def account_added(self, name: str) -> bool:
+        """Mark an account that was opened, or opened again, as the rules say. False: there is none;
+        it will be told of when it is opened."""
         covered = any(name in rule.accounts for rule in self._rules)
         try:
             self._switch.set_punt(self._switch.account(name), covered)
         except KeyError:
-            # It will be told when it is opened.
-            return
+            return False
+        return True
 
     def handle(self, account: Account, prepare: Prepare) -> Answer | Awaitable[Answer]:
         """What the rules say to a Prepare; it goes on where none covers it any more."""

@@ -8,20 +8,31 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import structlog
+
 from fastilp.config.models import ServiceConfig
 from fastilp.control.services import Service, Services
 from fastilp.errors import ConfigError, UsageError
+
+_log = structlog.get_logger("fastilp.node")
 
 
 def add_services(services: Services, configs: tuple[ServiceConfig, ...]) -> None:
     """Raises ConfigError that names the entry."""
     for number, config in enumerate(configs, 1):
-        key = f"services.{number}.service"
-        service = _make(config, key)
+        key = f"services.{number}"
+        service = _make(config, f"{key}.service")
         try:
-            services.add(service, accounts=config.accounts, prefixes=config.prefixes)
-        except (UsageError, KeyError) as error:
-            raise ConfigError(str(error), key=f"services.{number}") from None
+            absent = services.add(service, accounts=config.accounts, prefixes=config.prefixes)
+        except UsageError as error:
+            raise ConfigError(str(error), key=key) from None
+        for username in sorted(absent):
+            # Closed over the API, or still to be made there: no reason not to start.
+            _log.warning(
+                "a rule is for an account that is not there; it holds once there is one",
+                account=username,
+                key=f"{key}.accounts",
+            )
 
 
 def _make(config: ServiceConfig, key: str) -> Service:

@@ -72,13 +72,14 @@ class Kind(Generic[Record]):
         return self.key(self._key(record)), bytes([self.version]) + msgpack.packb(fields)
 
     def unpack(self, key: bytes, value: bytes) -> Record:
-        fields = self._fields(key, value)
+        fields = self.fields(key, value)
         try:
             return self._type(**fields)
         except (TypeError, ValueError) as error:
             raise StorageError(f"record {key!r} is not a whole {self.name}: {error}") from error
 
-    def _fields(self, key: bytes, value: bytes) -> Fields:
+    def fields(self, key: bytes, value: bytes) -> Fields:
+        """Unchecked: for readers of very many. What has its default is absent."""
         version = value[0] if value else 0
         if version > self.version:
             raise StorageError(
@@ -96,10 +97,9 @@ class Kind(Generic[Record]):
         return fields
 
     def raw(self, store: Reader) -> Iterator[tuple[bytes, bytes, Fields]]:
-        """Key, value and fields of all records, unchecked: for readers of very many. What has its
-        default is absent."""
+        """Key, value and fields of all records."""
         for key, value in store.items(self.prefix):
-            yield key, value, self._fields(key, value)
+            yield key, value, self.fields(key, value)
 
     def get(self, store: Reader, name: str) -> Record | None:
         key = self.key(name)

@@ -4,22 +4,17 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fastilp._core.store import Store, lmdb_version
 from fastilp.errors import StorageError, UsageError
+from tests.helpers import until
 from tests.storage.rows import Books, account_id, by_id, pack
 
 FOLD_SLICE = 256
-
-
-def until(done: Callable[[], bool]) -> None:
-    """Wait for the writer thread, as long as the suite's own time limit allows."""
-    while not done():
-        time.sleep(0.005)
 
 
 def folded(store: Store, ticket: int) -> bool:

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.interop.payments import wait_until
-from tests.interop.processes import Process, btp_plugin, free_port, http_plugin
+from tests.helpers import free_port, wait_until
+from tests.interop.processes import Process, btp_plugin, http_plugin
 
 ADMIN_TOKEN = "admin"
 SECRET_SEED = "8852500887504328225458511465394229327394647958135038836332350604"

@@ -5,13 +5,13 @@ too, and a probe whose answer never comes would be held until it expires.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from tests.interop.processes import EVENT_SECONDS, Event, Script, stopping
+from tests.helpers import wait_until
+from tests.interop.processes import Event, Script, stopping
 
 Plugin = dict[str, Any]
 Books = Mapping[str, int]
@@ -31,16 +31,8 @@ class Payment:
     prices: dict[str, float] = field(default_factory=dict)
 
 
-def wait_until(look: Callable[[], Any], wanted: Any, timeout: float = EVENT_SECONDS) -> None:
-    """Look again and again until it is what is wanted; the last look is in the failure."""
-    deadline = time.monotonic() + timeout
-    while (seen := look()) != wanted:
-        assert time.monotonic() < deadline, f"still {seen!r}, wanted {wanted!r}"
-        time.sleep(0.02)
-
-
 async def eventually(look: Callable[[], Any], wanted: Any) -> None:
-    """The same while the test's own peers go on working."""
+    """`wait_until` while the test's own peers go on working."""
     await asyncio.to_thread(wait_until, look, wanted)
 
 

@@ -9,7 +9,6 @@ import json
 import os
 import queue
 import signal
-import socket
 import subprocess
 import threading
 import urllib.request
@@ -17,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.helpers import free_port
 from tests.interop import npm
 
 SCRIPTS = Path(__file__).parent / "js"
@@ -34,19 +34,6 @@ PACKAGES = [
 EVENT_SECONDS = 30.0
 
 Event = dict[str, Any]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [free.getsockname()[1] for free in sockets]
-
-
-def free_port() -> int:
-    return free_ports(1)[0]
 
 
 class Process:

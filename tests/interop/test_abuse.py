@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import ilp_bytes
+from tests.helpers import free_port, free_ports
 from tests.ilp_bytes import Packet
 from tests.interop.node import Node, account, http_account, running
 from tests.interop.payments import eventually
-from tests.interop.processes import free_port, free_ports
 from tests.peers import REQUEST_HEAD, BtpPeer, HttpPeer, Stream
 
 HONEST_PAYMENTS = 200

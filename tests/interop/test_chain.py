@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from tests import ilp_bytes
+from tests.helpers import free_ports
 from tests.interop import books
 from tests.interop.node import Account, Node, account, running
 from tests.interop.payments import eventually
-from tests.interop.processes import free_ports
 from tests.peers import BtpPeer, Held
 
 AMOUNT = 5

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from tests import ilp_bytes
+from tests.helpers import free_ports, wait_until
 from tests.interop import books
 from tests.interop.node import Node, account, http_account, running
-from tests.interop.payments import Payment, Plugin, pay_exactly, stream_exactly, wait_until
+from tests.interop.payments import Payment, Plugin, pay_exactly, stream_exactly
 from tests.interop.processes import (
     EVENT_SECONDS,
     Script,
     btp_plugin,
-    free_ports,
     http_plugin,
     stopping,
 )

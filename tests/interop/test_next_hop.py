@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.helpers import free_ports, wait_until
 from tests.interop.node import Node, account, http_account, running
-from tests.interop.payments import Payment, stream_exactly, wait_until
-from tests.interop.processes import NpmConnector, btp_plugin, free_ports, stopping
+from tests.interop.payments import Payment, stream_exactly
+from tests.interop.processes import NpmConnector, btp_plugin, stopping
 
 
 class Hops(NamedTuple):

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests import ilp_bytes
-from tests.interop.payments import Payment, pay_exactly, stream_exactly, wait_until
+from tests.helpers import free_ports, wait_until
+from tests.interop.payments import Payment, pay_exactly, stream_exactly
 from tests.interop.processes import (
     NpmConnector,
     btp_plugin,
-    free_ports,
     http_plugin,
     stopping,
 )

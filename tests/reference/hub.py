@@ -8,6 +8,7 @@ numbers stay round.
 import hashlib
 from typing import Any
 
+from tests.helpers import check_sums
 from tests.reference.lockstep import NOW_MS, Kit
 from tests.reference.packets import Fulfill, Packet, Prepare, Reject, decode, encode
 
@@ -132,6 +133,4 @@ class Hub:
         return self.switch.balance(self.alice), self.switch.balance(self.bob)
 
     def check_sums(self) -> None:
-        for sums in self.ledger.sums().values():
-            assert sums["debits_pending"] == sums["credits_pending"]
-            assert sums["debits_posted"] == sums["credits_posted"]
+        check_sums(self.ledger)

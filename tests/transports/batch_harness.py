@@ -14,13 +14,8 @@ from fastilp.transports.batch import BatchLimits, BatchPort
 from fastilp.transports.batch_client import BatchDialler
 from fastilp.transports.batch_server import BatchListener
 from tests import ilp_bytes
+from tests.helpers import check_sums
 from tests.transports.harness import Hub, hub
-
-
-def check_sums(node: Hub) -> None:
-    for sums in node.switch.ledger.sums().values():
-        assert sums["debits_pending"] == sums["credits_pending"]
-        assert sums["debits_posted"] == sums["credits_posted"]
 
 
 class BatchHub:
@@ -77,7 +72,7 @@ async def batch_hub(
             await made.listener.start("127.0.0.1", 0)
         try:
             yield made
-            check_sums(node)
+            check_sums(node.switch.ledger)
         finally:
             for client in made.clients:
                 await client.close()

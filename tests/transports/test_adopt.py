@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from fastilp.transports.adopt import adopt
-from tests.transports.harness import on_uvloop
+from tests.transports.harness import on_uvloop, until
 
 Received = list[bytes]
 Make = Callable[["Line"], asyncio.BaseProtocol]
@@ -78,11 +78,6 @@ class Buffered(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.line.events.append("lost")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("adopter", [Streaming, Buffered])

@@ -1,8 +1,8 @@
 """Routes under `/accounts`. Imports the rest of the API."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from itertools import takewhile
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,22 +11,21 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from fastilp._core.books import Account
-from fastilp.control.accounts import Also, Entry
+from fastilp.control.accounts import Accounts, Also, Entry
 from fastilp.control.api import documented
 from fastilp.control.api.bodies import data_problem, model_of
 from fastilp.control.api.context import Context, Keep, normalised
 from fastilp.control.api.models import AccountIn, SettingsIn
 from fastilp.control.api.problems import Problem
 from fastilp.control.api.shown import account_json, balance_json, json_bytes, json_response
+from fastilp.control.api.slices import in_pieces, in_slices
 from fastilp.control.records import INCOMING_TOKENS
 from fastilp.control.vault import Vault
 from fastilp.types import AccountDetails, Relation
 
-# Accounts that one turn of the event loop looks at: less than a millisecond.
-_SLICE = 50
 _LIMIT_MAX = 1_000
 
-Accept = Callable[[Entry], bool]
+Accept = Callable[[Entry], Entry | None]
 
 
 def router(context: Context) -> APIRouter:
@@ -53,22 +52,42 @@ def _add_lists(routes: APIRouter, context: Context) -> None:
         """All accounts by username, or a page of them; `Link` names the next page."""
         context.check_admin(request)
         accept = _filter(asset_code, routing_relation, username_prefix)
-        after = max(after, username_prefix[:-1]) if username_prefix else after
+        found = (accept(entry) for entry in _from(accounts, after, username_prefix))
         if limit is None:
-            return StreamingResponse(_all(context, after, accept), media_type="application/json")
+            return StreamingResponse(_array(found), media_type="application/json")
         page: list[Entry] = []
-        async for entry in _matching(context, after, accept):
-            page.append(entry)
-            if len(page) > limit:
-                break
-        headers: dict[str, str] = {"X-Total-Count": str(len(accounts))}
+        async for entry in in_slices(found):
+            if entry is not None:
+                page.append(entry)
+                if len(page) > limit:
+                    break
+        headers = {"X-Total-Count": str(len(accounts))}
         if len(page) > limit:
-            page = page[:limit]
-            query = {**request.query_params, "after": page[-1].details.username}
-            url = request.url.replace(scheme="", netloc="").include_query_params(**query)
-            headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
-        body = json_bytes([account_json(entry.account, entry.details) for entry in page])
+            page.pop()
+            headers["Link"] = _link(request, page[-1].account.name)
+        body = b"".join([piece async for piece in _array(page)])
         return json_response(body, headers=headers)
+
+
+def _from(accounts: Accounts, after: str, prefix: str) -> Iterator[Entry]:
+    """Usernames with a prefix lie side by side."""
+    entries = accounts.after(max(after, prefix[:-1]))
+    return takewhile(lambda entry: entry.account.name[: len(prefix)] <= prefix, entries)
+
+
+def _link(request: Request, after: str) -> str:
+    """To the next page."""
+    query = {**request.query_params, "after": after}
+    url = request.url.replace(scheme="", netloc="").include_query_params(**query)
+    return f'<{url.path}?{url.query}>; rel="next"'
+
+
+def _array(entries: Iterable[Entry | None]) -> AsyncIterator[bytes]:
+    shown = (
+        None if entry is None else json_bytes(account_json(entry.account, entry.details))
+        for entry in entries
+    )
+    return in_pieces(b"[", shown, b"]")
 
 
 def _filter(asset_code: str | None, relation: str | None, prefix: str) -> Accept:
@@ -80,41 +99,17 @@ def _filter(asset_code: str | None, relation: str | None, prefix: str) -> Accept
             raise Problem(400, f"routing_relation {error}") from None
     code = None if asset_code is None else asset_code.upper()
 
-    def accept(entry: Entry) -> bool:
-        details = entry.details
-        return (
-            (code is None or details.asset_code == code)
-            and (wanted is None or details.routing_relation is wanted)
-            and details.username.startswith(prefix)
+    def accept(entry: Entry) -> Entry | None:
+        account = entry.account
+        accepted = (
+            (code is None or account.asset_code == code)
+            and account.name.startswith(prefix)
+            # Last: of many accounts nobody has read the details yet.
+            and (wanted is None or entry.details.routing_relation is wanted)
         )
+        return entry if accepted else None
 
     return accept
-
-
-async def _matching(context: Context, after: str, accept: Accept) -> AsyncIterator[Entry]:
-    """In order of username. Between two slices packets have their turn, and accounts may come and
-    go."""
-    while slice_ := context.accounts.page(after, _SLICE * 10):
-        for entry in slice_:
-            if accept(entry):
-                yield entry
-        after = slice_[-1].details.username
-        await asyncio.sleep(0)
-
-
-async def _all(context: Context, after: str, accept: Accept) -> AsyncIterator[bytes]:
-    """A JSON array in pieces."""
-    pieces: list[bytes] = []
-    opening = b"["
-    async for entry in _matching(context, after, accept):
-        pieces.append(json_bytes(account_json(entry.account, entry.details)))
-        if len(pieces) == _SLICE:
-            yield opening + b",".join(pieces)
-            opening, pieces = b",", []
-            await asyncio.sleep(0)
-    if pieces or opening == b"[":
-        yield opening + b",".join(pieces)
-    yield b"]"
 
 
 def _add_changes(routes: APIRouter, context: Context) -> None:

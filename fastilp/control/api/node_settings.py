@@ -17,10 +17,10 @@ from fastilp.control.api.context import Context, Keep
 from fastilp.control.api.levels import set_levels
 from fastilp.control.api.problems import Problem
 from fastilp.control.api.shown import json_bytes, json_response, rates_json
+from fastilp.control.api.slices import in_pieces
 from fastilp.control.values import AssetCode, HttpUrl, Prefix, Rate, Username
 from fastilp.types import VERSION
 
-_SLICE = 100
 _RATES = TypeAdapter(dict[AssetCode, Rate])
 _ROUTES = TypeAdapter(dict[Prefix, Username])
 _ENGINES = TypeAdapter(dict[AssetCode, HttpUrl])
@@ -72,7 +72,7 @@ def _add_status(routes: APIRouter, context: Context) -> None:
         return json_response(json_bytes(body), 202)
 
 
-async def _status(context: Context) -> AsyncIterator[bytes]:
+def _status(context: Context) -> AsyncIterator[bytes]:
     switch = context.switch
     head = json_bytes(
         {
@@ -82,13 +82,8 @@ async def _status(context: Context) -> AsyncIterator[bytes]:
             "statuses": {name: count for name, count in switch.statuses().items() if count},
         }
     )
-    yield head[:-1] + b',"accounts":['
-    after, comma = "", b""
-    while slice_ := context.accounts.page(after, _SLICE):
-        after = slice_[-1].details.username
-        yield comma + b",".join(json_bytes(status_json(context, entry)) for entry in slice_)
-        comma = b","
-    yield b"]}"
+    accounts = (json_bytes(status_json(context, entry)) for entry in context.accounts.after(""))
+    return in_pieces(head[:-1] + b',"accounts":[', accounts, b"]}")
 
 
 def _add_rates(routes: APIRouter, context: Context) -> None:
@@ -152,21 +147,14 @@ def _add_routes(routes: APIRouter, context: Context) -> None:
         return await context.change(request, body, work)
 
 
-async def _routes(context: Context) -> AsyncIterator[bytes]:
-    """A JSON object in pieces: between two of them packets have their turn."""
+def _routes(context: Context) -> AsyncIterator[bytes]:
     routing = context.accounts.routing
-    prefixes = routing.prefixes()
-    opening = b"{"
-    for start in range(0, len(prefixes), _SLICE):
-        found = {
-            prefix: winner.name
-            for prefix in prefixes[start : start + _SLICE]
-            if (winner := routing.winner(prefix)) is not None
-        }
-        if found:
-            yield opening + json_bytes(found)[1:-1]
-            opening = b","
-    yield b"{}" if opening == b"{" else b"}"
+    found = (
+        None if winner is None else json_bytes({prefix: winner.name})[1:-1]
+        for prefix in routing.prefixes()
+        for winner in (routing.winner(prefix),)
+    )
+    return in_pieces(b"{", found, b"}")
 
 
 def _add_others(routes: APIRouter, context: Context) -> None:

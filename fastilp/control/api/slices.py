@@ -1,0 +1,43 @@
+"""Long work in slices of a millisecond: in between, packets have their turn. Imports nothing of
+fastilp.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from time import perf_counter
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+_SLICE_SECONDS = 0.001
+
+
+async def in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:
+    """The items, as they are taken."""
+    end = perf_counter() + _SLICE_SECONDS
+    for item in items:
+        yield item
+        if perf_counter() >= end:
+            await asyncio.sleep(0)
+            end = perf_counter() + _SLICE_SECONDS
+
+
+async def in_pieces(
+    opening: bytes, items: Iterable[bytes | None], closing: bytes
+) -> AsyncIterator[bytes]:
+    """The items with commas between them, a piece per slice. None is nothing but the time that it
+    took."""
+    piece = bytearray(opening)
+    comma = b""
+    end = perf_counter() + _SLICE_SECONDS
+    for item in items:
+        if item is not None:
+            piece += comma
+            piece += item
+            comma = b","
+        if perf_counter() >= end:
+            yield bytes(piece)
+            piece.clear()
+            await asyncio.sleep(0)
+            end = perf_counter() + _SLICE_SECONDS
+    yield bytes(piece + closing)
