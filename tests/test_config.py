@@ -245,6 +245,8 @@ FAULTS = [
     ('[listen]\nhttp = "127.0.0.1:65536"', "listen.http", "0 to 65535"),
     ('[listen]\nhttp = "127.0.0.1:http"', "listen.http", "host:port"),
     ('[listen]\nbatch = "unix:"', "listen.batch", "host:port"),
+    ("[listen]\nhttp_connections_max = 0", "listen.http_connections_max", "1 to 1000000"),
+    ("[listen]\nbatch_connections_max = -1", "listen.batch_connections_max", "1 to 1000000"),
     ('[listen]\nbatch_tls_key = "k"', "listen.batch_tls_key", "without batch_tls_certificate"),
     ('[listen]\nbatch_tls_certificate = "c"', "listen.batch_tls_certificate", "without batch"),
     (

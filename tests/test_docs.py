@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from fastilp.cli.main import COMMANDS
+from fastilp.loadtest.packets import FULFILLMENT
+from tests.cli.command import fastilp
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,6 +34,13 @@ def test_embedding_shows_the_programs_that_are_tested(program: str) -> None:
     source = (ROOT / "tests" / "programs" / program).read_text()
     body = source.partition('"""\n\n')[2] if program.endswith(".py") else source
     assert body in (ROOT / "docs" / "embedding.md").read_text()
+
+
+def test_what_a_foreign_receiver_of_a_load_test_must_know_is_said() -> None:
+    document = (ROOT / "docs" / "load-testing.md").read_text()
+    assert FULFILLMENT.hex() in document and f"`{FULFILLMENT.decode()}`" in document
+    helped = " ".join(fastilp("loadtest", "run", "--help").stdout.split())
+    assert FULFILLMENT.decode() in helped
 
 
 def test_readme_is_short_and_points_to_every_document() -> None:

@@ -157,3 +157,36 @@ def test_the_command_line_finds_the_admin_address(apart: NodeProcess) -> None:
     apart.config.write_text(text)
     done = fastilp("accounts", "list", "-c", str(apart.config))
     assert done.status == 0 and "alice" in done.stdout
+
+
+def first_words(address: str, *, held: list[socket.socket]) -> bytes:
+    """What a new connection is told before it has said anything; nothing if it is taken."""
+    host, _, port = address.rpartition(":")
+    opened = socket.create_connection((host, int(port)), timeout=60)
+    held.append(opened)
+    opened.settimeout(0.5)
+    try:
+        return opened.recv(200)
+    except TimeoutError:
+        return b""
+
+
+def test_how_many_connections_a_listener_takes(tmp_path: Path) -> None:
+    listen = 'batch = "127.0.0.1:0"\nbatch_connections_max = 1\nhttp_connections_max = 3\n'
+    held: list[socket.socket] = []
+    with NodeProcess(tmp_path / "node", ACCOUNTS, listen=listen) as node:
+        assert [first_words(node.batch, held=held) for _ in range(2)] == [
+            b"",
+            b"\x81\xa5error\xb4too many connections",
+        ]
+        for _ in range(3):
+            first_words(node.http, held=held)
+        client = http.client.HTTPConnection(node.http, timeout=60)
+        client.request("GET", "/")
+        assert client.getresponse().status == 503
+        client.close()
+        limits = Path(f"/proc/{node.running().pid}/limits").read_text()
+        for each in held:
+            each.close()
+    [open_files] = [line.split() for line in limits.splitlines() if "open files" in line]
+    assert open_files[3] == open_files[4]

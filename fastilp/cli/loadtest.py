@@ -9,16 +9,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.status import Status
 
+from fastilp.cli.loadtest_checks import (
+    check_apart,
+    check_fulfilled,
+    check_outputs,
+    check_together,
+    checked_load,
+)
 from fastilp.errors import UsageError
 from fastilp.loadtest.report import figures, render
 from fastilp.loadtest.run import Timing
 from fastilp.loadtest.suite import Point, Suite, load_scenarios
 from fastilp.loadtest.summary import Document, save
 from fastilp.loadtest.table import (
+    INTERRUPTED,
     console_table,
     headline,
     microseconds,
@@ -39,10 +46,14 @@ _FILE_WIDTH = 160
 
 _Transport = Annotated[
     str | None,
-    typer.Option(help="batch, btp, http, or embedded (without sockets). --url has its own."),
+    typer.Option(
+        help="batch, btp, http, or embedded (without sockets). --url has its own.",
+        show_default="batch",
+    ),
 ]
 _Window = Annotated[
-    int | None, typer.Option(help="Closed loop: so many Prepares in flight. Default 1024.")
+    int | None,
+    typer.Option(help="Closed loop: so many Prepares in flight.", show_default="1024"),
 ]
 _Rate = Annotated[
     float | None,
@@ -61,30 +72,43 @@ _Fx = Annotated[
 ]
 _Reject = Annotated[float | None, typer.Option(help="Share that receivers reject, 0 to 1.")]
 _Runs = Annotated[int, typer.Option(min=1, help="Interleaved runs; figures are medians.")]
-_Json = Annotated[Path | None, typer.Option("--json", help="Write everything measured.")]
-_Html = Annotated[Path | None, typer.Option("--html", help="Write a report with plots.")]
+_Json = Annotated[Path | None, typer.Option("--json", help="Write everything measured there.")]
+_Html = Annotated[Path | None, typer.Option("--html", help="Write a report with plots there.")]
+_TARGET = "fastilp"
+_Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target", help=f"What to start: {', '.join(TARGETS)}.", show_default=_TARGET
+    ),
+]
 
 
-def _load(**choices: Any) -> Load:
-    given = {name: value for name, value in choices.items() if value is not None}
-    if "window" not in given and "rate" not in given:
-        given["window"] = 1024
-    try:
-        return Load.model_validate(given)
-    except ValidationError as error:
-        raise UsageError(
-            "; ".join(
-                f"{'.'.join(map(str, each['loc'])) or 'load'}: {each['msg']}"
-                for each in error.errors()
-            )
-        ) from None
+def _there(**more: Any) -> Any:
+    return typer.Option(**more, rich_help_panel="A connector that runs already")
 
+
+_Url = Annotated[
+    str | None, _there(help="Where it is: http://, btp+ws://, ilp+tcp://, ilp+unix://.")
+]
+_Token = Annotated[str, _there(help="Our token there.")]
+_Username = Annotated[str, _there(help="Our account there, for BTP and batch.")]
+_Destination = Annotated[str, _there(help="ILP address that the Prepares go to.")]
+_ReceiverUrl = Annotated[
+    str | None, _there(help="Dial there as the next hop: btp+ws://, ilp+tcp://.")
+]
+_ReceiverToken = Annotated[str, _there(help="The token for that.")]
+_ReceiverUsername = Annotated[str, _there(help="The account for that.")]
+_Listen = Annotated[
+    int | None,
+    _there(min=1, max=65_535, help="Be the next hop, on this port: the connector dials us."),
+]
+_Pid = Annotated[
+    list[int] | None, _there(help="Process of the connector, for its CPU time; repeatable.")
+]
 
 @command.command()
 def run(
-    target_name: Annotated[
-        str, typer.Option("--target", help=f"What to start: {', '.join(TARGETS)}.")
-    ] = "fastilp",
+    target_name: _Target = None,
     transport: _Transport = None,
     window: _Window = None,
     rate: _Rate = None,
@@ -101,26 +125,23 @@ def run(
     runs: _Runs = 1,
     json_file: _Json = None,
     html: _Html = None,
-    url: Annotated[
-        str | None,
-        typer.Option(help="A connector that runs already: http://, btp+ws://, ilp+tcp://."),
-    ] = None,
-    token: Annotated[str, typer.Option(help="Our token there.")] = "",
-    username: Annotated[str, typer.Option(help="Our account there, for BTP and batch.")] = "",
-    destination: Annotated[str, typer.Option(help="Where the Prepares go.")] = "",
-    receiver_url: Annotated[
-        str | None, typer.Option(help="Dial there as the next hop: btp+ws://, ilp+tcp://.")
-    ] = None,
-    receiver_token: Annotated[str, typer.Option()] = "",
-    receiver_username: Annotated[str, typer.Option()] = "",
-    listen: Annotated[
-        int | None, typer.Option(help="Be the next hop, on this port: the connector dials us.")
-    ] = None,
-    pid: Annotated[
-        list[int] | None, typer.Option(help="Process of the connector, for its CPU time.")
-    ] = None,
+    url: _Url = None,
+    token: _Token = "",
+    username: _Username = "",
+    destination: _Destination = "",
+    receiver_url: _ReceiverUrl = None,
+    receiver_token: _ReceiverToken = "",
+    receiver_username: _ReceiverUsername = "",
+    listen: _Listen = None,
+    pid: _Pid = None,
 ) -> None:
-    """Load one connector.
+    """Load one connector: one that is started for it, or one that runs already (--url).
+
+    Every Prepare has the same condition, the SHA-256 of the 32 bytes `fastilp loadtest, 32 bytes
+    long.`, and its data begins with them. A receiver that is not this tool has to fulfil with
+    these bytes; loopback accounts of fastilp do.
+
+    Ends with status 1 if nothing was fulfilled.
 
     Examples:
 
@@ -131,24 +152,51 @@ def run(
         fastilp loadtest run --url http://127.0.0.1:7770/accounts/alice/ilp --token alice-password
         --destination example.node.bob.x --listen 7800 --pid 4711
     """
-    made: Target
-    if url:
-        remote = Remote(
-            url, destination, token, username, receiver_url, receiver_token, receiver_username,
-            listen, tuple(pid or ()),
-        )  # fmt: skip
-        if not destination:
-            raise UsageError("--url needs --destination, the address that Prepares go to")
-        made, transport = RemoteTarget(remote), transport_of(remote)
-    else:
-        made = target(target_name)
-    load = _load(
-        transport=transport, window=window, rate=rate, accounts=accounts, routes=routes,
-        connections=connections, depth=depth, durability=durability, payload=payload,
-        rate_of_exchange=fx, reject_share=reject,
+    check_outputs(json_file, html)
+    remote = Remote(
+        url or "", destination, token, username, receiver_url, receiver_token, receiver_username,
+        listen, tuple(pid or ()),
+    )  # fmt: skip
+    started = {
+        "--target": target_name, "--routes": routes, "--durability": durability, "--fx": fx
+    }  # fmt: skip
+    made, transport = _chosen(remote, started, transport)
+    load = checked_load(
+        {
+            "transport": transport, "window": window, "rate": rate, "accounts": accounts,
+            "routes": routes, "connections": connections, "depth": depth,
+            "durability": durability, "payload": payload, "rate_of_exchange": fx,
+            "reject_share": reject,
+        }
     )  # fmt: skip
     points = [Point("run", _title(load), load, made.name, lambda: made)]
-    _measure(points, Timing(warm_up, duration), runs, json_file, html)
+    check_fulfilled(_measure(points, Timing(warm_up, duration), runs, json_file, html))
+
+
+def _chosen(
+    remote: Remote, started: dict[str, Any], transport: str | None
+) -> tuple[Target, str | None]:
+    """The connector that is meant, and how it is spoken to. Raises UsageError."""
+    receiver = {
+        "--receiver-token": remote.receiver_token, "--receiver-username": remote.receiver_username
+    }  # fmt: skip
+    if not remote.url:
+        there = {
+            "--token": remote.token, "--username": remote.username,
+            "--destination": remote.destination, "--receiver-url": remote.receiver_url, **receiver,
+            "--listen": remote.listen_port, "--pid": remote.pids,
+        }  # fmt: skip
+        check_together(there, "--url")
+        return target(started["--target"] or _TARGET), transport
+    check_apart(started, "--url", "that is for a connector that is started here")
+    if not remote.receiver_url:
+        check_together(receiver, "--receiver-url")
+    if not remote.destination:
+        raise UsageError("--url needs --destination, the address that Prepares go to")
+    own = transport_of(remote)
+    if transport not in (None, own):
+        raise UsageError(f"--transport {transport} does not go with --url, which is {own}")
+    return RemoteTarget(remote), own
 
 
 @command.command()
@@ -178,16 +226,19 @@ def compare(
 
         fastilp loadtest compare --transport btp --targets fastilp,ilp-connector --runs 7
     """
-    load = _load(
-        transport=transport, window=window, rate=rate, connections=connections, depth=depth,
-        durability=durability, payload=payload, reject_share=reject,
+    check_outputs(json_file, html)
+    load = checked_load(
+        {
+            "transport": transport, "window": window, "rate": rate, "connections": connections,
+            "depth": depth, "durability": durability, "payload": payload, "reject_share": reject,
+        }
     )  # fmt: skip
     names = [name.strip() for name in targets.split(",") if name.strip()]
     points = [
         Point("compare", _title(load), load, name, lambda name=name: target(name))  # type: ignore[misc]
         for name in names
     ]
-    _measure(points, Timing(warm_up, duration), runs, json_file, html)
+    check_fulfilled(_measure(points, Timing(warm_up, duration), runs, json_file, html))
 
 
 @command.command()
@@ -213,11 +264,13 @@ def bench(
 
         fastilp loadtest bench bench/scenarios --runs 7 --html report.html --json report.json
     """
+    check_outputs(json_file, html, readme)
     only = set(targets.split(",")) if targets else None
     points = load_scenarios(scenarios, only)
     found = _measure(points, Timing(warm_up, duration), runs, json_file, html)
     if readme is not None:
         write_figures(found, readme)
+    check_fulfilled(found)
 
 
 @command.command()
@@ -234,6 +287,7 @@ def report(
 
         fastilp loadtest report out.json other.json --html report.html
     """
+    check_outputs(None, html, readme)
     try:
         documents = [json.loads(path.read_text()) for path in results]
         lists = {
@@ -269,6 +323,8 @@ def _measure(
     wide = Console(highlight=False, width=None if _console.is_terminal else _FILE_WIDTH)
     wide.print(console_table(found["entries"]))
     _console.print(headline(found), style="dim")
+    if found["interrupted"]:
+        _console.print(INTERRUPTED, style="yellow")
     _warn_of_busy_tool(found)
     if json_file is not None:
         save(found, json_file)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from fastilp._core.packet import Fulfill, Prepare, Reject, decode
+from fastilp.cli.codes import NAMES
 from fastilp.errors import DecodeError, UsageError
 
 command = typer.Typer(
@@ -25,30 +26,6 @@ command = typer.Typer(
     help="Look into ILPv4 packets, and make a Prepare to try a node with.",
 )
 
-# RFC 27, error codes.
-_CODES = {
-    "F00": "Bad Request",
-    "F01": "Invalid Packet",
-    "F02": "Unreachable",
-    "F03": "Invalid Amount",
-    "F04": "Insufficient Destination Amount",
-    "F05": "Wrong Condition",
-    "F06": "Unexpected Payment",
-    "F07": "Cannot Receive",
-    "F08": "Amount Too Large",
-    "F99": "Application Error",
-    "T00": "Internal Error",
-    "T01": "Peer Unreachable",
-    "T02": "Peer Busy",
-    "T03": "Connector Busy",
-    "T04": "Insufficient Liquidity",
-    "T05": "Rate Limited",
-    "T99": "Application Error",
-    "R00": "Transfer Timed Out",
-    "R01": "Insufficient Source Amount",
-    "R02": "Insufficient Timeout",
-    "R99": "Application Error",
-}
 _F08_DATA_SIZE = 16
 # Of what was no packet.
 _SHOWN_SIZE = 20
@@ -75,7 +52,7 @@ def describe(packet: Prepare | Fulfill | Reject) -> dict[str, object]:
     fields: dict[str, object] = {
         "type": "Reject",
         "code": packet.code,
-        "name": _CODES.get(packet.code, "not a code of RFC 27"),
+        "name": NAMES.get(packet.code, "not a code of RFC 27"),
         "triggered_by": packet.triggered_by,
         "message": packet.message,
         "data": packet.data.hex(),

@@ -23,6 +23,7 @@ from fastilp.control.values import (
     AssetPair,
     BatchUrl,
     BtpUrl,
+    ConnectionCount,
     HostPort,
     HostPortOrUnix,
     HttpUrl,
@@ -70,6 +71,7 @@ class ListenConfig(_Section):
     http: HostPort = "127.0.0.1:7770"
     http_tls_certificate: Annotated[str, Field(min_length=1)] | None = None
     http_tls_key: Annotated[str, Field(min_length=1)] | None = None
+    http_connections_max: ConnectionCount = 4_096
     admin: HostPort | None = None
     admin_tls_certificate: Annotated[str, Field(min_length=1)] | None = None
     admin_tls_key: Annotated[str, Field(min_length=1)] | None = None
@@ -77,6 +79,7 @@ class ListenConfig(_Section):
     batch: HostPortOrUnix | None = None
     batch_tls_certificate: Annotated[str, Field(min_length=1)] | None = None
     batch_tls_key: Annotated[str, Field(min_length=1)] | None = None
+    batch_connections_max: ConnectionCount = 1_024
 
 
 class ExchangeRateConfig(_Section):

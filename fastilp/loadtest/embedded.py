@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fastilp._core.ledger import Ledger
 from fastilp._core.link import Link
-from fastilp._core.packet import Prepare
+from fastilp._core.packet import Prepare, Reject
 from fastilp._core.switch import Switch
 from fastilp.loadtest import packets
 from fastilp.loadtest.cpu import rss_bytes
@@ -87,6 +87,7 @@ class Embedded:
         self._codes: dict[str, int] = {}
         self._received = self._amount = 0
         self._timed_ns = 0
+        self._stopped = False
 
     def run(self) -> Event:
         # Millions of packets, links and routes are no garbage; do not walk them.
@@ -103,7 +104,11 @@ class Embedded:
             account.name: self._switch.balance(account) for account in self._switch.accounts()
         }
         self._ledger.close()
-        return {"event": "result", **result, "rss": rss}
+        return {"event": "result", "interrupted": self._stopped, **result, "rss": rss}
+
+    def stop(self) -> None:
+        """End the measuring early; the result covers what there is."""
+        self._stopped = True
 
     def _open(self, names: tuple[str, ...]) -> list[Link]:
         links = []
@@ -174,14 +179,14 @@ class Embedded:
             self._totals["fulfilled"] += 1
             return
         self._totals["rejected"] += 1
-        code = packet[2:5].decode("latin-1") if packet[1] < 0x80 else "long"
+        code = Reject.decode(packet).code
         self._codes[code] = self._codes.get(code, 0) + 1
 
     def _turns(self, phase: str, seconds: float) -> list[int]:
         start = last = time.monotonic()
         end, done = start + seconds, self._exchanges()
         rss: list[int] = []
-        while (now := time.monotonic()) < end:
+        while (now := time.monotonic()) < end and not self._stopped:
             self._turn(True)
             if now - last < PROGRESS_SECONDS:
                 continue
@@ -245,7 +250,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     task = EmbeddedTask.model_validate_json(sys.stdin.buffer.read())
     raise_limits(task.core)
-    emit(Embedded(task).run())
+    embedded = Embedded(task)
+    signal.signal(signal.SIGTERM, lambda number, frame: embedded.stop())
+    emit(embedded.run())
 
 
 if __name__ == "__main__":

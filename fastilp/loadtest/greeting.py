@@ -22,6 +22,7 @@ from fastilp.loadtest.task import IN_FLIGHT_MAX, Peer, WireTransport
 _CONNECT_SECONDS = 10.0
 # How long a connector may take to dial us: longer than most wait between two tries.
 _WELCOME_SECONDS = 60.0
+_HEAD_SIZE_MAX = 65_536
 _BINARY = 2
 _BTP_RESPONSE, _BTP_ERROR, _BTP_MESSAGE = 1, 2, 6
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -66,7 +67,10 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def listen(port: int) -> socket.socket:
-    listener = socket.create_server(("127.0.0.1", port), backlog=4096)
+    try:
+        listener = socket.create_server(("127.0.0.1", port), backlog=4096)
+    except OSError as error:
+        raise GreetingError(f"port {port} cannot be listened on: {error.strerror}") from None
     listener.setblocking(False)
     return listener
 
@@ -115,6 +119,8 @@ def _take_value(connected: socket.socket) -> Any:
             return unpacker.unpack()
         except msgpack.OutOfData:
             continue
+        except (ValueError, msgpack.UnpackException) as error:
+            raise GreetingError(f"the peer does not speak the batch protocol: {error!r}") from None
 
 
 def _greet_batch(connected: socket.socket, peer: Peer) -> None:
@@ -149,6 +155,8 @@ def _take_head(connected: socket.socket) -> bytes:
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         head += _take(connected, 1)
+        if len(head) > _HEAD_SIZE_MAX:
+            raise GreetingError("the peer's HTTP head does not end")
     return head
 
 

@@ -30,13 +30,16 @@ class Template(NamedTuple):
 
 
 def template(destination: Destination, amount: int, payload: int) -> Template:
+    """The data begins with the preimage where it has the room: fastilp's loopback accounts, and
+    receivers of others that look there, fulfil with it."""
+    preimage = FULFILLMENT if payload >= len(FULFILLMENT) + _COUNTER_SIZE else b""
     packet = bytes(
         Prepare(
             amount=amount,
             expires_at=datetime(2030, 1, 1, tzinfo=UTC),
             execution_condition=CONDITION,
             destination=destination.first,
-            data=bytes(payload),
+            data=preimage + bytes(payload - len(preimage)),
         )
     )
     # Type, length of the rest (RFC 30: one byte, or a count of bytes and those), amount, expiry.
@@ -48,7 +51,7 @@ def template(destination: Destination, amount: int, payload: int) -> Template:
         number_offset=number_offset if destination.digits else 0,
         number_digits=destination.digits,
         number_count=destination.count,
-        counter_offset=len(packet) - payload if payload >= _COUNTER_SIZE else 0,
+        counter_offset=len(packet) - payload + len(preimage) if payload >= _COUNTER_SIZE else 0,
     )
 
 

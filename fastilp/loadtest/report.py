@@ -10,7 +10,15 @@ from html import escape
 from fastilp.loadtest.derived import Finding, findings
 from fastilp.loadtest.plots import Axis, Format, Series, bars, lines
 from fastilp.loadtest.summary import LATENCIES, Document, Entry
-from fastilp.loadtest.table import codes, headline, latency_of, markdown_table, microseconds
+from fastilp.loadtest.table import (
+    INTERRUPTED,
+    codes,
+    headline,
+    latency_of,
+    markdown_table,
+    microseconds,
+    title_of,
+)
 
 _COLOURS = (
     "#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#dc2626", "#0891b2", "#65a30d",
@@ -88,7 +96,8 @@ def _how(document: Document) -> str:
         " threads; an exchange is a Prepare and its answer. Latency of a closed loop is from when a"
         " Prepare was sent, of an open loop from when it was due."
     )
-    return f'<p class="dim">{escape(text)}</p>'
+    cut = f'<p class="miss">{escape(INTERRUPTED)}</p>' if document.get("interrupted") else ""
+    return f'{cut}<p class="dim">{escape(text)}</p>'
 
 
 def _findings(found: list[Finding]) -> str:
@@ -115,7 +124,7 @@ def _table_row(entry: Entry) -> str:
     flow = median["flows"][0]
     cpu = median["cpu_us_per_exchange"]
     cells = [
-        entry["title"],
+        title_of(entry),
         entry["target"],
         f"{median['throughput']:,.0f}",
         "–" if cpu is None else f"{cpu:.2f}",
@@ -134,7 +143,7 @@ def _colours(entries: Iterable[Entry]) -> dict[str, int]:
 
 
 def _name(entry: Entry) -> str:
-    return f"{entry['title']}: {entry['target']}"
+    return f"{title_of(entry)}: {entry['target']}"
 
 
 def _bars(entries: list[Entry], figure: str, shown: Format) -> str:

@@ -137,12 +137,15 @@ def run_task(task: Task, progress: Progress | None = None) -> Result:
 
 
 def _run_worker(module: str, task: str, progress: Progress | None) -> Result:
-    """In a process of its own; Ctrl-C ends it early, and its result is what there is."""
+    """In a process of its own; Ctrl-C ends it early, and its result is what there is. A second one
+    does not wait for that."""
     process = subprocess.Popen(
         [sys.executable, "-m", f"fastilp.loadtest.{module}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": _package_path()},
+        # Ctrl-C is for us.
+        process_group=0,
     )
     assert process.stdin is not None and process.stdout is not None
     try:
@@ -159,11 +162,15 @@ def _run_worker(module: str, task: str, progress: Progress | None) -> Result:
 def _read(process: "subprocess.Popen[bytes]", progress: Progress | None) -> Result:
     assert process.stdout is not None
     result: Result | None = None
+    interrupted = False
     lines = iter(process.stdout)
     while True:
         try:
             line = next(lines, None)
         except KeyboardInterrupt:
+            if interrupted:
+                raise
+            interrupted = True
             process.terminate()
             continue
         if line is None:
@@ -175,6 +182,9 @@ def _read(process: "subprocess.Popen[bytes]", progress: Progress | None) -> Resu
             result = event
         elif progress is not None:
             progress(event)
+    if result is None and interrupted:
+        # It had not begun.
+        raise KeyboardInterrupt
     if result is None:
         raise FastILPError(f"the load generator ended without a result, status {process.wait()}")
     del result["event"]

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fastilp.errors import FastILPError, UsageError
+from fastilp.loadtest.complaints import complaints
 from fastilp.loadtest.run import Result, Timing, run_target
 from fastilp.loadtest.summary import Document, document, entry
 from fastilp.loadtest.targets import TARGETS, Target, target
@@ -49,7 +50,8 @@ class Progress(Protocol):
 
 
 class Suite:
-    """Runs all points in turns; a point that fails is left out, with the reason."""
+    """Runs all points in turns; a point that fails is left out, with the reason. An interrupt ends
+    the run that it hits, and no other one begins."""
 
     def __init__(
         self, points: Sequence[Point], timing: Timing, runs: int, progress: Progress
@@ -60,19 +62,31 @@ class Suite:
         self._progress = progress
         self._results: dict[int, list[Result]] = {}
         self._left_out: dict[int, str] = {}
+        self._interrupted = False
 
     def run(self) -> Document:
         for number, point in enumerate(self._points):
             reason = _reason_against(point)
             if reason:
                 self._left_out[number] = reason
-        for turn in range(self._runs):
-            for number, point in enumerate(self._points):
-                if number not in self._left_out:
-                    self._run_point(turn, number, point)
+        self._run_all()
         if not self._results and len(self._points) == 1:
             raise UsageError(next(iter(self._left_out.values())))
         return self._document()
+
+    def _run_all(self) -> None:
+        for turn in range(self._runs):
+            for number, point in enumerate(self._points):
+                if self._interrupted:
+                    self._leave_out_the_rest()
+                    return
+                if number not in self._left_out:
+                    self._run_point(turn, number, point)
+
+    def _leave_out_the_rest(self) -> None:
+        for number in range(len(self._points)):
+            if number not in self._results:
+                self._left_out.setdefault(number, "interrupted before it began")
 
     def _run_point(self, turn: int, number: int, point: Point) -> None:
         of = f" ({turn + 1} of {self._runs})" if self._runs > 1 else ""
@@ -84,7 +98,10 @@ class Suite:
                 raise
             self._left_out[number] = str(error)
             return
-        self._results.setdefault(number, []).append(result)
+        self._interrupted = result["interrupted"]
+        # Beside whole runs a part of one would only blur their median.
+        if not self._interrupted or number not in self._results:
+            self._results.setdefault(number, []).append(result)
 
     def _document(self) -> Document:
         entries = [
@@ -100,7 +117,7 @@ class Suite:
             }
             for number, reason in self._left_out.items()
         ]
-        return document(entries, left_out)
+        return document(entries, left_out, interrupted=self._interrupted)
 
 
 def _reason_against(point: Point) -> str | None:
@@ -129,7 +146,9 @@ def _points(file: Path, only: set[str] | None) -> list[Point]:
     try:
         scenario = Scenario.model_validate(json.loads(file.read_text()))
         loads = list(_loads(scenario))
-    except (OSError, ValueError, ValidationError) as error:
+    except ValidationError as error:
+        raise UsageError(f"{file}: {complaints(error)}") from None
+    except (OSError, ValueError) as error:
         raise UsageError(f"{file}: {error}") from None
     return [
         Point(

@@ -24,7 +24,9 @@ _MEDIANS = ("throughput", "cpu_us_per_exchange", "cpu_share", "tool_cpu_share")
 LATENCIES = ("p50", "p90", "p99", "p99.9", "max")
 
 
-def document(entries: list[Entry], left_out: list[dict[str, str]]) -> Document:
+def document(
+    entries: list[Entry], left_out: list[dict[str, str]], *, interrupted: bool = False
+) -> Document:
     return {
         "format": FORMAT,
         "fastilp": VERSION,
@@ -33,6 +35,7 @@ def document(entries: list[Entry], left_out: list[dict[str, str]]) -> Document:
         "machine": machine(),
         "entries": entries,
         "left_out": left_out,
+        "interrupted": interrupted,
     }
 
 
@@ -61,6 +64,7 @@ def entry(scenario: str, title: str, target: str, runs: Sequence[dict[str, Any]]
         "runs": list(runs),
         "median": {**median, "flows": flows, "rss_bytes": _median(_last_rss(runs))},
         "codes": _sum_codes(runs),
+        "interrupted": any(run["interrupted"] for run in runs),
     }
 
 
@@ -88,7 +92,6 @@ def machine() -> dict[str, Any]:
 
 
 def save(found: Document, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -12,6 +12,7 @@ from fastilp.loadtest.summary import LATENCIES, Document, Entry
 
 START_MARK = "<!-- figures: written by `make bench` -->"
 END_MARK = "<!-- end of figures -->"
+INTERRUPTED = "Interrupted: not all runs were made, or not to their end."
 _COLUMNS = (
     "scenario",
     "target",
@@ -67,7 +68,7 @@ def _rows(entry: Entry) -> list[list[str]]:
     for index, flow in enumerate(median["flows"]):
         latency = [latency_of(flow, name) for name in LATENCIES]
         cpu = median["cpu_us_per_exchange"]
-        name = entry["title"] or entry["scenario"]
+        name = title_of(entry)
         rows.append(
             [
                 name if index == 0 else f"  {flow['name']}",
@@ -79,6 +80,12 @@ def _rows(entry: Entry) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def title_of(entry: Entry) -> str:
+    """What it is called where its figures stand."""
+    title: str = entry["title"] or entry["scenario"]
+    return f"{title} (interrupted)" if entry.get("interrupted") else title
 
 
 def latency_of(flow: dict[str, Any], name: str) -> str:

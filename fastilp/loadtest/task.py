@@ -5,6 +5,7 @@ loadtest run`); a `Task` is what comes of it once a target has been started and 
 accounts are reached.
 """
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -66,17 +67,25 @@ class Load(_Model):
     flood: Flood | None = None
 
     @model_validator(mode="after")
-    def _one_kind_of_loop(self) -> "Load":
+    def _fits_together(self) -> "Load":
+        """The complaints name keys in backquotes, for `complaints` to change into flags."""
         if (self.window is None) == (self.rate is None):
-            raise ValueError("give a window (closed loop) or a rate (open loop), not both")
+            raise ValueError("give `window` (closed loop) or `rate` (open loop), not both")
         if self.payload and self.payload < 8:
-            raise ValueError("payload: 0, or at least 8 bytes, which number the packets")
+            raise ValueError("`payload` must be 0, or at least 8 bytes, which number the packets")
         if self.flood and self.transport not in ("batch", "btp"):
-            raise ValueError("flood: links are connections, so batch or btp")
+            raise ValueError("`flood` needs links that are connections: `transport` batch or btp")
         if self.transport == "embedded" and (self.rate or self.reject_share or self.stall_ms):
-            raise ValueError("embedded: a closed loop, and everything is fulfilled")
+            raise ValueError(
+                "`transport` embedded is a closed loop that fulfils everything: it goes without"
+                " `rate`, `reject_share` and `stall_ms`"
+            )
         if self.flood and self.flood.links >= self.senders:
-            raise ValueError("flood: one sender must be left, and half of the accounts send")
+            raise ValueError("`flood` must leave one sender, and half of the `accounts` send")
+        if self.stall_ms and self.stall_ms >= self.stall_period_ms:
+            raise ValueError("`stall_ms` must be less than `stall_period_ms`")
+        if self.rate_of_exchange is not None and not _is_rate(self.rate_of_exchange):
+            raise ValueError("`rate_of_exchange` must be a decimal number above 0, such as 1.25")
         return self
 
     @property
@@ -93,6 +102,10 @@ class Load(_Model):
         if self.connections is not None:
             return self.connections
         return max(1, min(self.window or 64, 1024) // self.depth)
+
+
+def _is_rate(text: str) -> bool:
+    return bool(re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text)) and float(text) > 0
 
 
 class Peer(_Model):

@@ -59,7 +59,13 @@ class Worker:
         ]
         self._engine.set_sending(False)
         self._engine.run(self._task.drain_seconds)
-        return {"event": "result", **self._result(before, after), "flows": flows, "rss": rss}
+        return {
+            "event": "result",
+            "interrupted": self._stopped,
+            **self._result(before, after),
+            "flows": flows,
+            "rss": rss,
+        }
 
     def stop(self) -> None:
         """End the measuring early; the result covers what there is."""

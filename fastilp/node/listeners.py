@@ -20,7 +20,7 @@ from fastilp.transports.auth import TokenTable
 from fastilp.transports.batch import BatchPort
 from fastilp.transports.batch_server import BatchListener
 from fastilp.transports.btp import BtpPort
-from fastilp.transports.http_messages import HttpRequest, HttpResponse, path_of
+from fastilp.transports.http_messages import HttpLimits, HttpRequest, HttpResponse, path_of
 from fastilp.transports.http_port import HttpPort
 from fastilp.transports.http_reply import Answerer
 from fastilp.transports.http_server import Fallback, HttpListener
@@ -101,6 +101,7 @@ class Listeners:
             self._btp_tokens,
             fallback=fallback,
             is_trusted=self._is_trusted,
+            limits=HttpLimits(connections_max=self._listen.http_connections_max),
             ssl_context=self._context(name),
         )
         await listen_http(listener, address, f"listen.{name}")

@@ -13,7 +13,7 @@ from fastilp.control.values import split_host_port
 from fastilp.errors import ConfigError
 from fastilp.node.certificates import Certificate
 from fastilp.transports.auth import TokenTable
-from fastilp.transports.batch import BatchPort
+from fastilp.transports.batch import BatchLimits, BatchPort
 from fastilp.transports.batch_server import BatchListener
 from fastilp.transports.http_server import HttpListener
 from fastilp.transports.pump import Pump
@@ -70,7 +70,8 @@ async def listen_batch(
     """None where there is no `listen.batch`."""
     if listen.batch is None:
         return None
-    listener = BatchListener(pump, tokens, ssl_context=ssl_context)
+    limits = BatchLimits(connections_max=listen.batch_connections_max)
+    listener = BatchListener(pump, tokens, limits=limits, ssl_context=ssl_context)
     try:
         if listen.batch.startswith(_UNIX):
             await listener.start_unix(listen.batch.removeprefix(_UNIX))

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import json
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -38,7 +39,14 @@ def serve(
     """Returns after a clean stop. `reload` reads the settings again, for SIGHUP. `work` runs in the
     node's loop once it is ready; when it returns the node goes on, and when it raises the node
     stops and the exception comes out here."""
+    _allow_open_files()
     uvloop.run(_serve(settings, ready_file, work, reload))
+
+
+def _allow_open_files() -> None:
+    """Every connection takes one. Shells allow 1,024 for the sake of programs that use select."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(

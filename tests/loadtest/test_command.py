@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fastilp.loadtest.cpu import tree
+from tests.node_process import NodeProcess
 
 SHORT = ("--duration", "0.5", "--warm-up", "0.1")
 
@@ -62,10 +63,43 @@ def test_bench_runs_scenarios_and_writes_the_readme(tmp_path: Path) -> None:
     ("arguments", "complaint"),
     [
         (("run", "--target", "x"), "'x' is no target; there are: fastilp"),
-        (("run", "--window", "5", "--rate", "5"), "a window (closed loop) or a rate (open loop)"),
-        (("run", "--transport", "tcp"), "transport: Input should be 'batch', 'btp', 'http' or"),
+        (
+            ("run", "--window", "5", "--rate", "5"),
+            "fastilp: give --window (closed loop) or --rate (open loop), not both",
+        ),
+        (
+            ("run", "--transport", "tcp"),
+            "--transport must be one of batch, btp, http, embedded, not 'tcp'",
+        ),
+        (("run", "--window", "0"), "--window must be at least 1, not 0"),
+        (("run", "--window", "100000"), "--window must be at most 65,536, not 100,000"),
+        (("run", "--rate", "0"), "--rate must be more than 0, not 0"),
+        (("run", "--accounts", "1", "--depth", "0"), "1, not 0; --accounts must be at least 2"),
+        (("run", "--payload", "7"), "--payload must be 0, or at least 8 bytes"),
+        (("run", "--reject", "1.5"), "--reject must be at most 1, not 1.5"),
+        (("run", "--fx", "0"), "--fx must be a decimal number above 0, such as 1.25"),
+        (("run", "--durability", "no"), "--durability must be one of commit, process, not 'no'"),
+        (("run", "--transport", "embedded", "--reject", "1"), "it goes without --rate, --reject"),
         (("run", "--url", "ftp://a", "--destination", "g.a"), "'ftp' is no scheme"),
         (("run", "--url", "http://a"), "--url needs --destination"),
+        (("run", "--url", "http://a", "--target", "nginx"), "--target does not go with --url"),
+        (
+            ("run", "--url", "http://a", "--destination", "g.a", "--transport", "btp"),
+            "--transport btp does not go with --url, which is http",
+        ),
+        (
+            ("run", "--url", "http://a", "--destination", "g.a", "--token", "a\nb"),
+            "the token must be printable ASCII",
+        ),
+        (("run", "--token", "x"), "--token means nothing without --url"),
+        (("run", "--listen", "7", "--pid", "1"), "--listen, --pid mean nothing without --url"),
+        (
+            ("run", "--url", "http://a", "--receiver-token", "x"),
+            "--receiver-token means nothing without --receiver-url",
+        ),
+        (("run", "--json", "/nope/x"), "--json /nope/x cannot be written: there is no folder"),
+        (("compare", "--html", "/"), "--html / cannot be written: it is a folder"),
+        (("bench", "x", "--readme", "/dev/null"), "--readme /dev/null: there is no <!-- figures"),
         (("run", "--target", "nginx", "--transport", "btp"), "nginx does not speak btp"),
         (("report", "/nowhere", "--html", "/tmp/x"), "no results of loadtest"),
     ],
@@ -80,18 +114,53 @@ def test_help_has_an_example(name: str) -> None:
     assert f"fastilp loadtest {name} " in shown
 
 
-def test_ctrl_c_ends_a_run_with_what_there_is() -> None:
-    command = ["run", "--target", "direct", "--transport", "btp", "--duration", "200"]
+def test_figures_of_rejects_alone_are_a_failure(tmp_path: Path) -> None:
+    loopback = '[[accounts]]\nusername = "loop"\nasset_code = "AAA"\nendpoint = "loopback"\n'
+    accounts = (
+        loopback + 'asset_scale = 9\n[[accounts]]\nusername = "alice"\nasset_code = "AAA"\n'
+        'asset_scale = 9\nilp_over_http_incoming_token = "alice-token"\n'
+    )
+    with NodeProcess(tmp_path / "node", accounts) as node:
+        there = ("run", "--url", f"http://{node.http}/accounts/alice/ilp", "--window", "4", *SHORT)
+        sender = (*there, "--token", "alice-token")
+        out = tmp_path / "out.json"
+        said = fastilp(*sender, "--destination", "test.nobody", "--json", str(out), status=1)
+        assert "nothing was fulfilled: http, 4 in flight on url: answers were" in said
+        assert "F02 Unreachable (--destination leads nowhere)" in said
+        assert json.loads(out.read_text())["entries"][0]["codes"].keys() == {"F02"}
+        wrong = (*there, "--token", "wrong", "--destination", "example.node.loop")
+        assert "401 (the connector does not take --token)" in fastilp(*wrong, status=1)
+        demanded = (*sender, "--destination", "example.node.loop.reject.T04")
+        assert "T04 Insufficient Liquidity" in fastilp(*demanded, status=1)
+        assert "T04:" in fastilp(*demanded, "--reject", "1")
+        # A loopback account finds the preimage in the data, where there is room for it.
+        fulfilled = (*sender, "--destination", "example.node.loop")
+        assert ":" not in fastilp(*fulfilled).splitlines()[1]
+        said = fastilp(*fulfilled, "--payload", "8", status=1)
+        assert "F05 Wrong Condition (the receiver does not know the preimage" in said
+
+
+@pytest.mark.parametrize("transport", ["btp", "embedded"])
+def test_ctrl_c_ends_a_run_with_what_there_is(tmp_path: Path, transport: str) -> None:
+    target = "fastilp" if transport == "embedded" else "direct"
+    command = ["run", "--target", target, "--transport", transport, "--duration", "200"]
+    out, html = tmp_path / "out.json", tmp_path / "report.html"
     process = subprocess.Popen(
-        [sys.executable, "-m", "fastilp", "loadtest", *command, "--warm-up", "0.1"],
+        [sys.executable, "-m", "fastilp", "loadtest", *command, "--warm-up", "0.1", "--runs", "3",
+         "--json", str(out), "--html", str(html)],
         stdout=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts,
     )  # fmt: skip
     # Ctrl-C before the sockets are open would end it at once, and rightly so.
     wait_for_worker(process.pid)
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=90)
     assert process.returncode == 0
-    assert "btp, 1,024 in flight" in printed
+    assert f"{transport}, 1,024 in flight (interrupted)" in printed and "Interrupted: " in printed
+    found = json.loads(out.read_text())
+    assert found["interrupted"] is found["entries"][0]["interrupted"] is True
+    assert len(found["entries"][0]["runs"]) == 1
+    assert "1,024 in flight (interrupted)" in html.read_text()
+    assert "Interrupted: " in html.read_text()
 
 
 def _heed_interrupts() -> None:
@@ -100,13 +169,14 @@ def _heed_interrupts() -> None:
 
 
 def wait_for_worker(pid: int) -> None:
-    """Until the process that sends and receives has begun: it has an epoll."""
+    """Until the process that sends and receives has begun: it has an epoll, or the switch's
+    eventfd."""
     end = time.monotonic() + 30
     while time.monotonic() < end:
         for child in tree([pid]) - {pid}:
             with contextlib.suppress(OSError):
                 links = [os.readlink(link) for link in Path(f"/proc/{child}/fd").iterdir()]
-                if any("eventpoll" in link for link in links):
+                if any("anon_inode:[event" in link for link in links):
                     time.sleep(0.5)
                     return
         time.sleep(0.05)

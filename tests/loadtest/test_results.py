@@ -38,6 +38,7 @@ def result(cpu: float, p99_us: float = 900.0, **load: Any) -> dict[str, Any]:
         "cpu_share": 1.0,
         "tool_cpu_share": 0.5,
         "codes": {"F99": 3},
+        "interrupted": False,
         "flows": [{"name": "measured", "latency_us": latency, "curve": curve}],
         "rss": [50 << 20] * 80,
     }
@@ -195,5 +196,6 @@ def test_every_scenario_of_the_repository_is_sound(checkout: Path) -> None:
 )
 def test_a_scenario_that_is_wrong_says_where(tmp_path: Path, text: str) -> None:
     (tmp_path / "wrong.json").write_text(text)
-    with pytest.raises(UsageError, match="wrong.json"):
+    with pytest.raises(UsageError, match="wrong.json: .*") as raised:
         load_scenarios([tmp_path])
+    assert "\n" not in str(raised.value) and "pydantic" not in str(raised.value)

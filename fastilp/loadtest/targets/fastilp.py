@@ -22,6 +22,7 @@ _ADMIN_TOKEN = "admin"
 _ROUTE_PREFIX = "example.net.region.city.r"
 _ROUTE_SUFFIX = ".shop.till"
 _ROOM_FACTOR = 2
+_CONNECTIONS_MORE = 1_024
 
 
 class FastilpNode(Target):
@@ -116,12 +117,15 @@ def _settings(
     load: Load, data_dir: Path, batch_port: int | None, listen_port: int | None
 ) -> Iterator[str]:
     room = max(65_536, (load.window or 0) * _ROOM_FACTOR)
+    connections = _CONNECTIONS_MORE + max(load.accounts, load.sockets)
     if load.flood:
         room = max(room, load.flood.window * _ROOM_FACTOR)
     yield (
         f'[node]\nilp_address = "{ADDRESS}"\nadmin_auth_token = "{_ADMIN_TOKEN}"\n'
         f'data_dir = "{data_dir}"\ndurability = "{load.durability}"\nin_flight_max = {room}\n'
         f'drain_max_ms = 2000\n[listen]\nhttp = "{HOST}:0"\n'
+        # One for each account, or as many sockets as the sender opens; and some to ask it.
+        f"http_connections_max = {connections}\nbatch_connections_max = {connections}\n"
     )
     if batch_port:
         yield f'batch = "{HOST}:{batch_port}"\n'

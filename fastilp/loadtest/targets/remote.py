@@ -50,6 +50,7 @@ def peer_of(url: str, username: str, token: str) -> Peer:
             f"{parts.scheme!r} is no scheme of loadtest; there are: {', '.join(_KINDS)} (TLS ends"
             " before it, in a proxy)"
         )
+    _check_sendable(url, username, token)
     return Peer(
         kind=kind,
         host=parts.hostname or "127.0.0.1",
@@ -59,6 +60,13 @@ def peer_of(url: str, username: str, token: str) -> Peer:
         username=username or unquote(parts.username or ""),
         token=token or unquote(parts.password or ""),
     )
+
+
+def _check_sendable(url: str, username: str, token: str) -> None:
+    """They go into lines of HTTP: a line break, a blank or a letter beyond ASCII fits into none."""
+    for name, text in (("the URL", url), ("the username", username), ("the token", token)):
+        if not all("!" <= character <= "~" for character in text):
+            raise UsageError(f"{name} must be printable ASCII without blanks, not {text!r}")
 
 
 class RemoteTarget(Target):

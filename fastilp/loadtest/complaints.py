@@ -1,0 +1,53 @@
+"""What is wrong with a load, in the words of whoever wrote it: flags, or keys of a file.
+
+Imports nothing of ours. `name_of` turns a key of the model into what it was called.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "string": "a text",
+    "model": "an object with keys",
+    "dict": "an object with keys",
+    "tuple": "a list",
+}
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def complaints(error: ValidationError, name_of: Callable[[str], str] = str) -> str:
+    return "; ".join(_complaint(each, name_of) for each in error.errors())
+
+
+def _complaint(found: Mapping[str, Any], name_of: Callable[[str], str]) -> str:
+    name = ".".join(name_of(str(part)) for part in found["loc"])
+    kind, context, given = found["type"], found.get("ctx", {}), found["input"]
+    if kind == "value_error":
+        # A rule of the model about several keys, which it names in backquotes.
+        text = re.sub(r"`(\w+)`", lambda match: name_of(match[1]), str(context["error"]))
+        return f"{name}: {text}" if name else text
+    if kind == "missing":
+        return f"{name} is missing"
+    if kind == "extra_forbidden":
+        return f"{name} is nothing that can be chosen"
+    if kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        return f"{name} must be {words} {_number(context[key])}, not {_number(given)}"
+    if kind == "literal_error":
+        allowed = re.findall(r"'([^']+)'", context["expected"])
+        return f"{name} must be one of {', '.join(allowed)}, not {given!r}"
+    wanted = _KINDS.get(kind.partition("_")[0])
+    return f"{name} must be {wanted}, not {given!r}" if wanted else f"{name}: {found['msg']}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
