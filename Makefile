@@ -8,6 +8,10 @@ CORE := $(wildcard $(addprefix fastilp/_core/,*.pyx *.pxd *.h sha256_*.c store_*
 MODULES := $(subst /,.,$(patsubst %.pyx,%,$(filter %.pyx,$(CORE))))
 RECIPE := setup.py tools/lmdb_provider.py
 PYTEST := $(PYTHON) -m pytest
+# Tests wait for disks, peers and clocks as much as they compute: one process more than processors.
+# A file's tests stay in one process, so that they share what they start.
+WORKERS ?= $(shell expr $$(nproc) + 1)
+PARALLEL := $(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 # What the sanitizers look at.
 SUITE ?= tests/core tests/property tests/storage
@@ -51,18 +55,18 @@ debug: $(STAMPS)/built-debug  ## the same with -O0, assertions and bounds checks
 sanitize: $(STAMPS)/built-sanitize  ## the same with AddressSanitizer and UndefinedBehaviorSanitizer
 
 test: $(STAMPS)/dev $(STAMPS)/built-release lint types tidy  ## all gates and all tests
-	$(PYTEST) $(ARGS)
+	$(PARALLEL) $(ARGS)
 
 quicktest: $(STAMPS)/dev $(STAMPS)/built-release  ## tests that take no packaging, no other programs
 	$(PYTEST) -x -q -m "not packaging and not interop" $(ARGS)
 
 test-debug: $(STAMPS)/built-debug  ## the tests on the debug build
-	$(PYTEST) -m "not packaging" $(ARGS)
+	$(PARALLEL) -m "not packaging" $(ARGS)
 
 test-sanitize: $(STAMPS)/built-sanitize  ## the core's tests under the sanitizers
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	PYTHONMALLOC=malloc $(PYTEST) --capture=sys $(SUITE) $(ARGS)
+	PYTHONMALLOC=malloc $(PARALLEL) $(SUITE) $(ARGS)
 
 coverage: $(STAMPS)/built-coverage  ## line coverage of Python and Cython
 	$(BIN)/coverage run -m pytest -q -m "not packaging and not interop" $(ARGS)
@@ -85,7 +89,7 @@ hunt: $(STAMPS)/dev $(STAMPS)/built-release  ## property tests with new seeds
 	FASTILP_HUNT=1 $(PYTEST) -q --timeout=3600 -m property $(ARGS)
 
 soak: $(STAMPS)/dev $(STAMPS)/built-release  ## the long counts: model, kills, interop
-	FASTILP_SOAK=1 $(PYTEST) --timeout=7200 $(ARGS)
+	FASTILP_SOAK=1 $(PARALLEL) --timeout=7200 $(ARGS)
 
 bench-micro: $(STAMPS)/dev $(STAMPS)/built-release  ## micro benchmarks of the core
 	$(PYTEST) bench/micro --benchmark-only --benchmark-columns=min,median,ops $(ARGS)

@@ -94,6 +94,10 @@ async def test_hello(path: str, username: str | None, token: str) -> None:
             btp_frame(BTP_RESPONSE, 1, [("auth_token", 1, b"alice-token")]),
         ),
     ],
+    ids=(
+        "wrong-token no-token others-token no-account root-wrong others-username shared-token "
+        "no-auth-token prepare-first response-first"
+    ).split(),
 )
 @on_uvloop
 async def test_strangers_get_an_error_and_are_closed(path: str, message: bytes) -> None:

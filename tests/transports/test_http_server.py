@@ -160,6 +160,7 @@ async def test_content_types(content_type: str | None, status: int) -> None:
         prepare(data=bytes(32_769)),
         prepare(to="not an address"),
     ],
+    ids="empty text short length cut zeros fulfill reject long-data no-address".split(),
 )
 @on_uvloop
 async def test_what_is_no_prepare_is_400_with_a_reject(body: bytes) -> None:
