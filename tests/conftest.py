@@ -30,3 +30,8 @@ def checkout() -> Path:
 def soak() -> bool:
     """Whether to run the long counts (`make soak`)."""
     return bool(os.environ.get("FASTILP_SOAK"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Packaging first: one long build, while other processes go through the rest."""
+    items.sort(key=lambda item: item.get_closest_marker("packaging") is None)

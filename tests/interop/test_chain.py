@@ -204,7 +204,8 @@ def differences(chain: Chain) -> list[int]:
 
 async def middle_is_killed(chain: Chain, *, back_early: bool) -> None:
     """a.b dies between the phases, and is back before or after bob has fulfilled."""
-    answer, held = await chain.prepare(expiry_ms=6_000)
+    # Time for its start, on a busy machine too.
+    answer, held = await chain.prepare(expiry_ms=20_000 if back_early else 6_000)
     middle = chain.nodes[1]
     middle.kill()
     if back_early:
