@@ -72,6 +72,7 @@ cdef class Books:
     cdef AccountState* accounts
     cdef uint32_t count
     cdef uint32_t _capacity
+    cdef size_t _ids_capacity       # of _ids; at least _capacity
     cdef uint8_t* _ids              # ACCOUNT_ID_SIZE bytes for each account
     # Open-addressing table: id -> index + 1, 0 = the slot is empty.
     cdef uint32_t* _id_slots

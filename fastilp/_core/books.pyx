@@ -75,7 +75,7 @@ cdef class Books:
         for i in range(self.count):
             pages_free(self.accounts[i].guard, sizeof(Guard))
         pages_free(self.accounts, self._capacity * sizeof(AccountState))
-        pages_free(self._ids, <size_t>self._capacity * ACCOUNT_ID_SIZE)
+        pages_free(self._ids, self._ids_capacity * ACCOUNT_ID_SIZE)
         free(self._id_slots)
         free(self._dirty)
         free(self._packed)
@@ -102,19 +102,9 @@ cdef class Books:
         return handle
 
     cdef int _resize(self, size_t capacity) except -1:
-        cdef void* grown = pages_grow(
-            self.accounts, self._capacity * sizeof(AccountState), capacity * sizeof(AccountState)
-        )
-        if grown == NULL:
-            raise MemoryError()
-        self.accounts = <AccountState*>grown
-        grown = pages_grow(
-            self._ids, <size_t>self._capacity * ACCOUNT_ID_SIZE, capacity * ACCOUNT_ID_SIZE
-        )
-        if grown == NULL:
-            raise MemoryError()
-        self._ids = <uint8_t*>grown
-        grown = realloc(self._dirty, capacity * sizeof(uint32_t))
+        """The accounts come last: `_capacity` is theirs, and whatever grew before memory was
+        exhausted stays larger than it need be."""
+        cdef void* grown = realloc(self._dirty, capacity * sizeof(uint32_t))
         if grown == NULL:
             raise MemoryError()
         self._dirty = <uint32_t*>grown
@@ -122,6 +112,20 @@ cdef class Books:
         if grown == NULL:
             raise MemoryError()
         self._packed = <uint8_t*>grown
+        if self._ids_capacity < capacity:
+            grown = pages_grow(
+                self._ids, self._ids_capacity * ACCOUNT_ID_SIZE, capacity * ACCOUNT_ID_SIZE
+            )
+            if grown == NULL:
+                raise MemoryError()
+            self._ids = <uint8_t*>grown
+            self._ids_capacity = capacity
+        grown = pages_grow(
+            self.accounts, self._capacity * sizeof(AccountState), capacity * sizeof(AccountState)
+        )
+        if grown == NULL:
+            raise MemoryError()
+        self.accounts = <AccountState*>grown
         self._capacity = <uint32_t>capacity
         return 0
 

@@ -29,6 +29,7 @@ cdef class BtpConnection(Connection):
     cdef bytearray _parts           # of a message in fragments; None without one
     cdef uint8_t _parts_opcode
     cdef size_t _parts_size
+    cdef bytes _whole               # a message of fragments that waits for the next turn
     cdef tuple _other
     cdef bint _bound                # was bound once
     cdef readonly bint masked       # we are the client
@@ -41,8 +42,9 @@ cdef class BtpConnection(Connection):
         self, const uint8_t* message, const BtpFields* fields, bint answer
     ) noexcept nogil
     cdef void _keep(self, size_t frame_size) noexcept nogil
+    cdef void _forget(self) noexcept nogil
     cdef bint _take_other(self) except -1
     cdef bint _take_control(self, bytes payload) except -1
     cdef bint _take_fragment(self, bytes payload) except -1
-    cdef bint _take_message(self, bytes message) except -1
+    cdef bint _bring_whole(self) except -1
     cdef int _feed(self, const uint8_t* message, size_t size) except -1

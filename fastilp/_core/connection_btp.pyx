@@ -96,7 +96,7 @@ cdef class BtpConnection(Connection):
         if self._bound and self.link is None:
             # What is left is nobody's, and must not be in the way of a socket that is read to its
             # end.
-            self._at = self._size = self._kept = 0
+            self._forget()
         rest = self._size - self._at
         if self._at > self._kept:
             memmove(self._bytes + self._kept, self._bytes + self._at, rest)
@@ -131,11 +131,13 @@ cdef class BtpConnection(Connection):
             memmove(self._bytes + self._kept, self._bytes + self._at, self._size - self._at)
             self._size -= self._at - self._kept
             self._at = self._kept = 0
+        if self._whole is not None and not self._bring_whole():
+            return BTP_READ_HELD
         while reading == BTP_READ_OTHER:
             reading = self._read_rows()
             if reading == BTP_READ_OTHER and self._take_other():
                 break
-        return reading
+        return reading if self._whole is None else BTP_READ_HELD
 
     def other(self):
         """The frame that `read` stopped at; see connection_btp.pyi."""
@@ -154,7 +156,7 @@ cdef class BtpConnection(Connection):
         cdef uint8_t* payload
         if self._bound and (self.link is None or self.link._batch == NULL):
             # Another connection carries the link by now.
-            self._at = self._size = self._kept = 0
+            self._forget()
             return BTP_READ_MORE
         while not fault:
             fault = websocket_read(
@@ -216,10 +218,14 @@ cdef class BtpConnection(Connection):
         self._kept += frame_size
         self._at += frame_size
 
+    cdef void _forget(self) noexcept nogil:
+        """What lies in the buffer."""
+        self._at = self._size = self._kept = 0
+
     # --- everything else --------------------------------------------------------------------------
 
     cdef bint _take_other(self) except -1:
-        """True: there is something for the shell, or an end."""
+        """True: there is something for the shell, or an end, or a message that has to wait."""
         cdef uint8_t* payload = self._bytes + self._at + self._frame.header_size
         cdef bytes taken = payload[:self._frame.size]
         self._at += self._frame.header_size + self._frame.size
@@ -264,12 +270,30 @@ cdef class BtpConnection(Connection):
         if not self._frame.final:
             return False
         message, self._parts = bytes(self._parts), None
-        return self._parts_opcode == WEBSOCKET_BINARY and self._take_message(message)
-
-    cdef bint _take_message(self, bytes message) except -1:
-        if self._feed(message, len(message)):
+        if self._parts_opcode != WEBSOCKET_BINARY:
             return False
-        self._other = (WEBSOCKET_BINARY, message)
+        self._whole = message
+        return not self._bring_whole() or self._other is not None
+
+    cdef bint _bring_whole(self) except -1:
+        """The message that came in parts, and takes its share of the turn like any other. False:
+        it waits for the next turn, and all that came behind it waits too."""
+        cdef bytes message = self._whole
+        cdef BtpFields fields
+        cdef bint answer = False
+        if self.link is None or self.link._batch == NULL or not is_packet(
+            message, len(message), &fields, &answer
+        ):
+            # Once it was bound, what nobody carries any more is nobody's.
+            if not self._bound or self.link is not None:
+                self._other = (WEBSOCKET_BINARY, message)
+            self._whole = None
+            return True
+        if not connection_may_bring(self, fields.packet_size, answer):
+            return False
+        self._whole = None
+        # Out of memory: as in _read_row.
+        self._append(message, &fields, answer)
         return True
 
     # --- messages that do not lie in the buffer ---------------------------------------------------

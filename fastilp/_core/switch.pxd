@@ -37,6 +37,9 @@ cdef class Switch(Admission):
     cdef void stage_apply_answers(self) noexcept nogil
     cdef void apply_answer(self, Row* row) noexcept nogil
     cdef void apply_fulfill(self, Row* row, InFlight* entry) noexcept nogil
+    cdef bint _wait_for_commit(
+        self, const InFlight* entry, const uint8_t* packet, size_t size
+    ) noexcept nogil
     cdef void stage_apply_expired(self) noexcept nogil
     cdef void stage_apply_prepares(self) noexcept nogil
     cdef uint8_t apply_prepare(self, Row* row) noexcept nogil

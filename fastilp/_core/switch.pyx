@@ -335,11 +335,12 @@ cdef class Switch(Admission):
                 self.tally_reject(entry.account_out, packet, size)
             if packet != NULL:
                 self.send(entry.link_in, entry.request_id_in, packet, size, True)
+            else:
+                self.send_reject(entry.link_in, entry.request_id_in, STATUS_CONNECTOR_BUSY, 0, 0)
         else:
             self.send_reject(entry.link_in, entry.request_id_in, row.status, 0, 0)
 
     cdef void apply_fulfill(self, Row* row, InFlight* entry) noexcept nogil:
-        cdef Waiting waiting
         cdef size_t size
         cdef const uint8_t* packet = self.canonical(row, &size)
         self.ledger.post(
@@ -347,20 +348,32 @@ cdef class Switch(Admission):
             entry.prepaid_share,
         )
         self.release_entry(row.slot)
-        if entry.amount_in and not self._immediate:
-            waiting.ticket = self.ledger.next_ticket()
-            waiting.leave_by_ms = entry.expires_in_ms - FULFILL_RELEASE_MARGIN_MS
-            waiting.amount = entry.amount_in
-            waiting.size = <uint32_t>size
-            waiting.link = entry.link_in
-            waiting.request_id = entry.request_id_in
-            waiting.account = entry.account_in
-            waiting.left = 0
-            if self._gate.append(&waiting, packet) == 0:
+        if not entry.amount_in or self._immediate:
+            if packet != NULL:
+                self.send_fulfill(
+                    entry.link_in, entry.request_id_in, packet, size, entry.amount_in
+                )
                 return
-        self.send_fulfill(
-            entry.link_in, entry.request_id_in, packet, size, entry.amount_in
-        )
+        elif packet != NULL and self._wait_for_commit(entry, packet, size):
+            return
+        # No memory to keep it in, and it must not leave before its commit: it is lost, like one
+        # whose sender has gone. It stands, and is not counted as relayed.
+        self._counts[STATUS_UNDELIVERABLE] += 1
+
+    cdef bint _wait_for_commit(
+        self, const InFlight* entry, const uint8_t* packet, size_t size
+    ) noexcept nogil:
+        """False when memory is exhausted."""
+        cdef Waiting waiting
+        waiting.ticket = self.ledger.next_ticket()
+        waiting.leave_by_ms = entry.expires_in_ms - FULFILL_RELEASE_MARGIN_MS
+        waiting.amount = entry.amount_in
+        waiting.size = <uint32_t>size
+        waiting.link = entry.link_in
+        waiting.request_id = entry.request_id_in
+        waiting.account = entry.account_in
+        waiting.left = 0
+        return self._gate.append(&waiting, packet) == 0
 
     cdef void stage_apply_expired(self) noexcept nogil:
         cdef uint32_t slot

@@ -64,6 +64,7 @@ cdef class Tables:
     cdef Tally* tallies             # by account index
     cdef dict _suspended            # Account -> Link, its egress but for the suspension
     cdef uint32_t _way_capacity
+    cdef uint32_t _tally_capacity   # of tallies; at least _way_capacity
     cdef LinkState** link_states    # by link index; each lies in its Link
     cdef uint32_t _link_capacity
     cdef uint32_t* dirty_indexes    # links with something to take since the last dirty_links()

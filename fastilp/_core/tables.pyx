@@ -101,7 +101,7 @@ cdef class Tables:
         for i in range(self._way_capacity):
             policy_free(&self.ways[i].policy)
         pages_free(self.ways, self._way_capacity * sizeof(Way))
-        pages_free(self.tallies, self._way_capacity * sizeof(Tally))
+        pages_free(self.tallies, self._tally_capacity * sizeof(Tally))
         free(self.link_states)
         free(self.dirty_indexes)
         free(self.relay_indexes)
@@ -335,6 +335,15 @@ cdef class Tables:
         cdef void* grown
         while capacity <= index:
             capacity *= 2
+        # Each block has a size of its own: one may grow before memory is exhausted.
+        if capacity > self._tally_capacity:
+            grown = pages_grow(
+                self.tallies, self._tally_capacity * sizeof(Tally), capacity * sizeof(Tally)
+            )
+            if grown == NULL:
+                raise MemoryError()
+            self.tallies = <Tally*>grown
+            self._tally_capacity = capacity
         if capacity > self._way_capacity:
             grown = pages_grow(
                 self.ways, self._way_capacity * sizeof(Way), capacity * sizeof(Way)
@@ -342,12 +351,6 @@ cdef class Tables:
             if grown == NULL:
                 raise MemoryError()
             self.ways = <Way*>grown
-            grown = pages_grow(
-                self.tallies, self._way_capacity * sizeof(Tally), capacity * sizeof(Tally)
-            )
-            if grown == NULL:
-                raise MemoryError()
-            self.tallies = <Tally*>grown
             self._way_capacity = capacity
         return 0
 

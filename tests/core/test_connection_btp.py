@@ -241,6 +241,56 @@ def test_a_link_brings_its_share_and_its_answers_go_first(hub: StreamHub) -> Non
     assert [packet for _, packet in hub.take(hub.a)] == [prepare] * 3
 
 
+def parts(hub: StreamHub, kind: int, request_id: int, packet: Packet | bytes) -> bytes:
+    """The same message in two fragments."""
+    message = ilp(kind, request_id, packet)
+    return hub.frame(message[:9], final=False) + hub.frame(message[9:], CONTINUATION)
+
+
+def test_messages_in_parts_take_their_share(hub: StreamHub) -> None:
+    sent_id = hub.to_bob()
+    prepare = large(hub)
+    share = share_of(prepare)
+    stream = b"".join(parts(hub, MESSAGE, number, prepare) for number in range(share + 2))
+    assert hub.write(stream + hub.frame(b"behind", PING)) == READ_HELD
+    assert hub.connection.read() == READ_HELD, "until the next turn"
+    assert hub.connection.other() is None
+    hub.run()
+    assert len(hub.take(hub.a)) == share
+    assert hub.connection.read() == READ_OTHER
+    assert hub.connection.other() == (PING, b"behind")
+    assert hub.write(parts(hub, RESPONSE, sent_id, Fulfill(PREIMAGE))) == READ_MORE
+    hub.run()
+    taken = [packet for _, packet in hub.take(hub.a)]
+    assert taken == [Fulfill(PREIMAGE), prepare, prepare]
+
+
+def test_answers_in_parts_have_a_share_too(hub: StreamHub) -> None:
+    answer = parts(hub, RESPONSE, 99, b"\x0d" + bytes(20_000))
+    share = -(-LINK_TURN_SIZE_MAX // (20_001 + ROW_COST))
+    assert hub.write(answer * (share + 1)) == READ_HELD
+    hub.run()
+    assert hub.switch.statuses()["unmatched"] == share
+    assert hub.connection.read() == READ_MORE
+    hub.run()
+    assert hub.switch.statuses()["unmatched"] == share + 1
+
+
+def test_a_message_in_parts_that_waits_is_nobody_s_once_the_link_has_gone(hub: StreamHub) -> None:
+    prepare = large(hub)
+    stream = b"".join(parts(hub, MESSAGE, 1, prepare) for _ in range(share_of(prepare) + 1))
+    assert hub.write(stream) == READ_HELD
+    bob = hub.connection
+    hub.connection = hub.switch.accept("btp")
+    hub.connection.bind(hub.btp, masked=hub.masked)
+    hub.run()
+    hub.take(hub.a)
+    assert bob.read() == READ_MORE
+    assert bob.other() is None
+    hub.run()
+    assert hub.take(hub.a) == []
+
+
 def test_answers_have_a_share_too(hub: StreamHub) -> None:
     answer = hub.message(RESPONSE, 99, b"\x0d" + bytes(20_000))
     share = -(-LINK_TURN_SIZE_MAX // (20_001 + ROW_COST))
