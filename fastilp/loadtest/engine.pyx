@@ -243,8 +243,7 @@ cdef class Engine:
             raise ValueError("what is patched must lie in the packet")
         if counter_offset and counter_offset + 8 > size or size > LOAD_PACKET_BYTES_MAX:
             raise ValueError("what is patched must lie in the packet")
-        if not connections or max(connections) >= self._engine.connection_count:
-            raise ValueError("a flow has connections")
+        self._check_connections(connections, bool(heads))
         flow = load_flow_new(self._engine)
         if flow == NULL:
             raise MemoryError
@@ -261,6 +260,18 @@ cdef class Engine:
         self._set_connections(flow, connections)
         return flow.index
 
+    cdef object _check_connections(self, connections, bint over_http):
+        """Before there is a flow that could be run without them."""
+        cdef LoadConnection* connection
+        if not connections or not 0 <= min(connections) <= max(connections) < (
+            self._engine.connection_count
+        ):
+            raise ValueError("a flow has connections")
+        for index in connections:
+            connection = self._engine.connections[<uint32_t>index]
+            if connection.flow != UINT32_MAX or (connection.depth != 0) != over_http:
+                raise ValueError("a connection sends for one flow, and HTTP needs heads")
+
     cdef object _set_heads(self, LoadFlow* flow, heads):
         flow.heads = <LoadHead*>calloc(len(heads) or 1, sizeof(LoadHead))
         if flow.heads == NULL:
@@ -276,9 +287,7 @@ cdef class Engine:
         if flow.connections == NULL:
             raise MemoryError
         for index in connections:
-            connection = self._engine.connections[index]
-            if connection.flow != UINT32_MAX or (connection.depth != 0) != (flow.head_count != 0):
-                raise ValueError("a connection sends for one flow, and HTTP needs heads")
+            connection = self._engine.connections[<uint32_t>index]
             connection.flow = flow.index
             flow.connections[flow.connection_count] = index
             flow.connection_count += 1

@@ -83,7 +83,7 @@ ptrdiff_t load_batch_read(LoadEngine *engine, LoadConnection *connection, const 
         if (at[0] != 0x92)
             return -1;
         id_size = read_uint(at + 1, left - 1, &id);
-        if (id_size < 0)
+        if (id_size < 0 || (id_size > 0 && id > UINT32_MAX))
             return -1;
         if (id_size == 0)
             break;

@@ -180,7 +180,9 @@ static void take(
             load_btp_write(engine, connection, LOAD_BTP_RESPONSE, id, answer, answer_size);
         return;
     }
-    load_slot_answered(engine, id, packet, packet == NULL ? 0 : packet_size);
+    /* A peer's Message without a packet asks for something else: its id is none of ours. */
+    if (packet != NULL || message[0] != LOAD_BTP_MESSAGE)
+        load_slot_answered(engine, id, packet, packet == NULL ? 0 : packet_size);
 }
 
 /* One frame: how many bytes it takes, 0 if more are needed, -1 if it is malformed. */

@@ -128,13 +128,19 @@ ptrdiff_t load_http_read(LoadEngine *engine, LoadConnection *connection, const u
 void load_http_request(LoadEngine *engine, LoadConnection *connection, const LoadHead *head,
     uint32_t id, const uint8_t *packet, size_t size)
 {
-    uint32_t place = (connection->waiting_start + connection->waiting_count) % connection->depth;
     uint8_t *at = load_connection_room(engine, connection, head->size + (uint32_t)size);
+    uint32_t place;
 
+    if (at == NULL) {
+        /* Without memory the connection was closed, and perhaps dialled again. */
+        load_slot_lost(engine, id);
+        if (!connection->closed)
+            load_flow_freed(engine, connection);
+        return;
+    }
+    place = (connection->waiting_start + connection->waiting_count) % connection->depth;
     connection->waiting[place] = id;
     connection->waiting_count++;
-    if (at == NULL)
-        return;
     memcpy(at, head->bytes, head->size);
     memcpy(at + head->size, packet, size);
     load_connection_wrote(engine, connection, head->size + (uint32_t)size);

@@ -20,7 +20,7 @@ from fastilp.loadtest.task import Destination
 TRANSPORTS = ("batch", "btp", "http")
 ROLES = {"batch": "peer", "btp": "peer", "http": "client"}
 MASK = b"\x01\x02\x03\x04"
-RESPONSE = 1
+RESPONSE, MESSAGE = 1, 6
 
 
 # Turns of the engine until what must happen has happened, even on a machine that is busy.
@@ -178,6 +178,31 @@ def test_answers_end_exactly_one_exchange_each() -> None:
     assert made.codes() == {"T04": 1, "WRG": 1}
 
 
+def test_a_message_without_a_packet_answers_nothing() -> None:
+    """Its id is the peer's, and may be that of a Prepare that waits; an Error has our id."""
+    made, peer = sender("btp", window=1)
+    made.set_sending(False)
+    [request_id] = [codec_btp.decode(sent[2:]).request_id for sent in [drained(peer)]]
+    note = [codec_btp.Entry("note", 1, b"hello")]
+    message = codec_btp.encode(MESSAGE, request_id, note)
+    with peer:
+        peer.sendall(bytes((0x82, len(message))) + message)
+        peer.sendall(bytes((0x89, 0)))
+        run_until(made, lambda: drained(peer) == bytes((0x8A, 0)))
+        assert (made.counts(0)["in_flight"], made.received()["unmatched"]) == (1, 0)
+        refused = codec_btp.encode(RESPONSE, request_id, [])
+        peer.sendall(bytes((0x82, len(refused))) + refused)
+        run_until(made, lambda: made.codes() == {"BAD": 1})
+
+
+def test_a_request_id_of_more_than_32_bits_is_malformed() -> None:
+    made, peer = receiver("batch")
+    with peer:
+        peer.sendall(msgpack.packb([2**32, prepare(0)]))
+        run_until(made, lambda: made.received()["malformed"] == 1)
+    assert made.received()["prepares"] == 0
+
+
 def test_what_is_not_answered_times_out() -> None:
     made, peer = sender("batch", window=3)
     ids = request_ids(drained(peer))
@@ -239,8 +264,10 @@ def test_what_cannot_be_is_refused() -> None:
                 made.add_flow([index], **{**good, **bad})
         with pytest.raises(ValueError):
             made.add_flow([], **good)
-        with pytest.raises(ValueError):
-            made.add_flow([7], **good)
+        for connections, heads in (([7], []), ([-1], []), ([index], [b"POST"])):
+            with pytest.raises((ValueError, OverflowError)):
+                made.add_flow(connections, **{**good, "heads": heads})
+        made.run(0.001)
         with pytest.raises(IndexError):
             made.counts(3)
     with pytest.raises(ValueError):
