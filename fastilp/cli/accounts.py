@@ -24,7 +24,12 @@ command = typer.Typer(
     cls=lazy_group(LAZY),
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Accounts of a running node: create, change, look, delete.",
+    help=(
+        "Accounts of a running node: create, change, look, delete.\n\n"
+        "Examples:\n\n"
+        "    fastilp accounts list --config node.toml\n\n"
+        "    fastilp accounts create alice --auth admin --asset-code ABC --asset-scale 9"
+    ),
 )
 
 Username = Annotated[str, typer.Argument(help="2 to 32 letters, digits or underscores.")]
@@ -131,16 +136,16 @@ def list_accounts(
     node: NodeClient,
     limit: Annotated[str | None, typer.Option(metavar="N", help="At most so many.")] = None,
     after: Annotated[
-        str | None, typer.Option(metavar="USERNAME", help="From behind this one on.")
+        str | None, typer.Option(metavar="USERNAME", help="Only those behind this name.")
     ] = None,
     asset_code: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Of this asset only.")
+        str | None, typer.Option(metavar="CODE", help="Only those of this asset.")
     ] = None,
     routing_relation: Annotated[
-        str | None, typer.Option(metavar="RELATION", help="Parent, Peer, Child, …, only.")
+        str | None, typer.Option(metavar="RELATION", help="Only those with this relation.")
     ] = None,
     username_prefix: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Whose names begin so, only.")
+        str | None, typer.Option(metavar="TEXT", help="Only those whose names begin so.")
     ] = None,
 ) -> Answer:
     """List the accounts by username: all, a page, or some.

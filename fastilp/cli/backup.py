@@ -17,7 +17,9 @@ def command(
     config_file: Annotated[
         Path | None, typer.Option("--config", "-c", help="The node's TOML file.")
     ] = None,
-    data_dir: Annotated[str | None, typer.Option(help="The ledger: node.data_dir.")] = None,
+    data_dir: Annotated[
+        str | None, typer.Option(help="Folder of the ledger, instead of node.data_dir.")
+    ] = None,
 ) -> None:
     """Copy the ledger as of its last commit. The copy is a data directory that a node can run on.
 

@@ -26,7 +26,11 @@ from fastilp.storage.ledger import Ledger
 command = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="The settings' file: compare it, bring it from Interledger.rs, rotate its secret.",
+    help=(
+        "The settings' file: compare it, bring it from Interledger.rs, rotate its secret.\n\n"
+        "Example:\n\n"
+        "    fastilp config diff --config node.toml"
+    ),
 )
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")]
 

@@ -40,7 +40,7 @@ def command(
     window: Annotated[int, typer.Option(min=1, max=16_000, help="In flight at a time.")] = 1_000,
     seconds: Annotated[float, typer.Option(help="Give up if the burst takes longer.")] = 120.0,
     data_dir: Annotated[
-        str, typer.Option(help="The ledger; a second run goes on with it.")
+        str, typer.Option(help="Folder of the ledger; a second run goes on with it.")
     ] = "data-demo",
     http: Annotated[
         str, typer.Option(help="Listen there; another port if it is taken.")

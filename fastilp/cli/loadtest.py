@@ -38,7 +38,12 @@ from fastilp.loadtest.task import Load
 command = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Load a connector and measure it: throughput, latency, CPU time per exchange.",
+    help=(
+        "Load a connector and measure it: throughput, latency, CPU time per exchange.\n\n"
+        "Examples:\n\n"
+        "    fastilp loadtest run --transport btp --html report.html\n\n"
+        "    fastilp loadtest compare --transport http --targets fastilp,nginx"
+    ),
 )
 _console = Console(highlight=False, soft_wrap=True)
 # Of a table that goes to a file or a pipe, columns.
@@ -46,10 +51,7 @@ _FILE_WIDTH = 160
 
 _Transport = Annotated[
     str | None,
-    typer.Option(
-        help="batch, btp, http, or embedded (without sockets). --url has its own.",
-        show_default="batch",
-    ),
+    typer.Option(help="batch, btp, http, or embedded (without sockets)."),
 ]
 _Window = Annotated[
     int | None,
@@ -61,12 +63,18 @@ _Rate = Annotated[
 ]
 _Duration = Annotated[float, typer.Option(min=0.1, help="Seconds that are measured.")]
 _WarmUp = Annotated[float, typer.Option(min=0.0, help="Seconds before that, not measured.")]
-_Accounts = Annotated[int | None, typer.Option(help="Half send, half receive, at random.")]
+_Accounts = Annotated[
+    int | None, typer.Option(help="Half send, half receive, at random.", show_default="2")
+]
 _Routes = Annotated[int | None, typer.Option(help="Static routes, hit at random.")]
 _Connections = Annotated[int | None, typer.Option(help="HTTP: sockets of the sender.")]
 _Depth = Annotated[int | None, typer.Option(help="HTTP: requests pipelined on a socket.")]
-_Durability = Annotated[str | None, typer.Option(help="fastilp: commit or process.")]
-_Payload = Annotated[int | None, typer.Option(help="Bytes of data in a Prepare.")]
+_Durability = Annotated[
+    str | None, typer.Option(help="fastilp: commit or process.", show_default="commit")
+]
+_Payload = Annotated[
+    int | None, typer.Option(help="Bytes of data in a Prepare.", show_default="100")
+]
 _Fx = Annotated[
     str | None, typer.Option(help="The receivers' asset differs; its rate, such as 1.25.")
 ]

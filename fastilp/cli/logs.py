@@ -22,6 +22,6 @@ def command(
 
         fastilp logs debug --auth admin
 
-        fastilp logs interledger=debug --auth admin
+        fastilp logs fastilp.http=debug --auth admin
     """
     return node.send_text("PUT", "/tracing-level", level)

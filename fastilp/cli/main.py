@@ -92,6 +92,14 @@ def _root(
 
     Commands about a running node take `--node`, `--auth` and `--quiet` before or behind
     them.
+
+    First steps:
+
+        fastilp demo --once
+
+        fastilp run --config examples/node.toml
+
+        fastilp status --config examples/node.toml
     """
     given = zip(
         given_before(context, "node", node), given_before(context, "auth", auth), strict=True

@@ -23,7 +23,11 @@ from fastilp.errors import DecodeError, UsageError
 command = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Look into ILPv4 packets, and make a Prepare to try a node with.",
+    help=(
+        "Look into ILPv4 packets, and make a Prepare to try a node with.\n\n"
+        "Example:\n\n"
+        "    fastilp packet encode --amount 10 --destination example.a | fastilp packet decode -"
+    ),
 )
 
 _F08_DATA_SIZE = 16
@@ -94,12 +98,12 @@ def decode_command(
 
 @command.command()
 def encode(
-    destination: Annotated[str, typer.Option(help="ILP address.")],
+    destination: Annotated[str, typer.Option(help="ILP address that it goes to.")],
     amount: Annotated[int, typer.Option(help="In units of the account it is sent from.")],
     fulfillment: Annotated[
         str, typer.Option(help="32 bytes in hex; the condition is its SHA-256.")
     ] = "00" * 32,
-    expires_in: Annotated[float, typer.Option(help="Seconds from now.")] = 30.0,
+    expires_in: Annotated[float, typer.Option(help="Seconds from now, more than 0.")] = 30.0,
     data: Annotated[str, typer.Option(help="In hex.")] = "",
     output: Annotated[
         str | None, typer.Option(help="Write the bytes to this file; - is stdout.")

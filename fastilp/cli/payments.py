@@ -15,10 +15,14 @@ command = typer.Typer(
     cls=lazy_group(LAZY),
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Payments that arrive at any account of a running node.",
+    help=(
+        "Payments that arrive at any account of a running node.\n\n"
+        "Example:\n\n"
+        "    fastilp payments incoming --auth admin"
+    ),
 )
 
 
 @command.callback()
 def _group() -> None:
-    """Payments that arrive at any account of a running node."""
+    """So that it stays a group, with one command."""

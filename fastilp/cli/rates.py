@@ -12,7 +12,11 @@ from fastilp.cli.tables import pairs
 command = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Exchange rates: the value of one standard unit of each asset.",
+    help=(
+        "Exchange rates: the value of one standard unit of each asset.\n\n"
+        "Example:\n\n"
+        "    fastilp rates set-all --auth admin --pair ABC 1.0 --pair XYZ 2.01"
+    ),
 )
 Pairs = Annotated[list[str] | None, pair_option("CODE RATE", "An asset and its value.")]
 

@@ -12,7 +12,11 @@ from fastilp.cli.tables import pairs
 command = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Routes: which account the packets of an address prefix go to.",
+    help=(
+        "Routes: which account the packets of an address prefix go to.\n\n"
+        "Example:\n\n"
+        "    fastilp routes set example.bob --auth admin --destination bob"
+    ),
 )
 Pairs = Annotated[
     list[str] | None, pair_option("PREFIX USERNAME", "An address prefix and its account.")

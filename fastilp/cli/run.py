@@ -17,17 +17,19 @@ def command(
         typer.Option("--config", "-c", help="TOML file; examples/node.toml shows every key."),
     ] = None,
     http: Annotated[
-        str | None, typer.Option(help="Listen there: listen.http. Port 0 lets the system choose.")
+        str | None, typer.Option(help="host:port, instead of listen.http; port 0: any.")
     ] = None,
-    data_dir: Annotated[str | None, typer.Option(help="The ledger: node.data_dir.")] = None,
+    data_dir: Annotated[
+        str | None, typer.Option(help="Folder of the ledger, instead of node.data_dir.")
+    ] = None,
     log_level: Annotated[
-        str | None, typer.Option(help="debug, info, warning or error: logging.level.")
+        str | None, typer.Option(help="debug, info, warning or error, instead of logging.level.")
     ] = None,
     ready_file: Annotated[
         Path | None,
         typer.Option(help='Written when packets are served: {"http": "host:port", "pid": …}.'),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only read the settings.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only look at the settings.")] = False,
 ) -> None:
     """Run a node. SIGTERM or Ctrl-C finishes what is in flight and stops it, a second one at once;
     SIGHUP reads the settings again.

@@ -12,7 +12,11 @@ from fastilp.cli.tables import pairs
 command = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Settlement engines of assets, for accounts without one of their own.",
+    help=(
+        "Settlement engines of assets, for accounts without one of their own.\n\n"
+        "Example:\n\n"
+        "    fastilp settlement-engines set-all --auth admin --pair ETH http://localhost:3000"
+    ),
 )
 Pairs = Annotated[list[str] | None, pair_option("CODE URL", "An asset and its engine.")]
 

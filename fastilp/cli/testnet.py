@@ -14,7 +14,13 @@ from fastilp.cli.tables import fields
 from fastilp.errors import FastILPError
 
 command = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", help="Join a test network."
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help=(
+        "Join a test network.\n\n"
+        "Example:\n\n"
+        "    fastilp testnet setup xrp --auth admin --provider http://localhost:9000/api/accounts"
+    ),
 )
 
 # An account at the provider -> what it is called here.
@@ -23,7 +29,7 @@ _NEEDED = ("username", "passkey", "http_endpoint", "btp_endpoint", "asset_code",
 
 @command.callback()
 def _group() -> None:
-    """Join a test network."""
+    """So that it stays a group, with one command."""
 
 
 @command.command()
@@ -35,7 +41,7 @@ def setup(
         str,
         typer.Option(
             envvar="FASTILP_TESTNET__PROVIDER",
-            help="Its accounts' URL: GET <provider>/<asset> makes one.",
+            help="Its accounts' URL: GET PROVIDER/ASSET makes one.",
         ),
     ],
     return_testnet_credential: Annotated[

@@ -191,18 +191,16 @@ def test_cli_16_incomplete_commands_print_the_help() -> None:
         assert "Commands" in done.stdout + done.stderr
 
 
-def leaves(words: tuple[str, ...], command: Any) -> list[tuple[str, ...]]:
-    """All commands that have no commands of their own."""
-    if not hasattr(command, "list_commands"):
-        return [words]
-    found = []
-    for name in command.list_commands(None):
+def commands(words: tuple[str, ...], command: Any) -> list[tuple[str, ...]]:
+    """All commands below this one, groups of them included."""
+    found = [words] if words else []
+    for name in command.list_commands(None) if hasattr(command, "list_commands") else ():
         _, each, _ = command.resolve_command(Context(command), [name])
-        found += leaves((*words, name), each)
+        found += commands((*words, name), each)
     return found
 
 
-COMMANDS = leaves((), get_command(application()))
+COMMANDS = commands((), get_command(application()))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
