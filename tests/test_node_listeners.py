@@ -190,3 +190,32 @@ def test_how_many_connections_a_listener_takes(tmp_path: Path) -> None:
             each.close()
     [open_files] = [line.split() for line in limits.splitlines() if "open files" in line]
     assert open_files[3] == open_files[4]
+
+
+def test_how_many_connections_go_to_a_peer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTILP_NODE__HTTP_CONNECTIONS_OUT_MAX", "2")
+    with socket.create_server(("127.0.0.1", 0)) as peer:
+        accounts = ACCOUNTS + (
+            '[[accounts]]\nusername = "peer"\nasset_code = "ABC"\nasset_scale = 9\n'
+            f'ilp_over_http_url = "http://127.0.0.1:{peer.getsockname()[1]}/ilp"\n'
+            'ilp_over_http_outgoing_token = "peer-token"\n'
+        )
+        peer.settimeout(60)
+        with NodeProcess(tmp_path / "node", accounts) as node:
+            clients = [http.client.HTTPConnection(node.http, timeout=60) for _ in range(6)]
+            headers = {
+                "Authorization": "Bearer alice-token",
+                "Content-Type": "application/octet-stream",
+            }
+            for client in clients:
+                packet = prepare("example.node.peer")
+                client.request("POST", "/accounts/alice/ilp", packet, headers)
+            until(lambda: node.get("/status")["in_flight"] == len(clients))
+            opened = [peer.accept()[0] for _ in range(2)]
+            peer.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                peer.accept()
+            for each in [*opened, *clients]:
+                each.close()

@@ -276,7 +276,7 @@ def bench(
     only = set(targets.split(",")) if targets else None
     points = load_scenarios(scenarios, only)
     found = _measure(points, Timing(warm_up, duration), runs, json_file, html)
-    if readme is not None:
+    if readme is not None and not found["interrupted"]:
         write_figures(found, readme)
     check_fulfilled(found)
 

@@ -59,6 +59,7 @@ class NodeConfig(_Section):
     data_dir: Annotated[str, Field(min_length=1)] = "data"
     durability: Literal["commit", "process"] = "commit"
     in_flight_max: PacketCount = 65_536
+    http_connections_out_max: ConnectionCount = 32
     hold_max_ms: Annotated[int, whole_number(1, 30_000)] = 30_000
     window_min_ms: Annotated[int, whole_number(0, 30_000)] = 100
     drain_max_ms: Milliseconds = 30_000

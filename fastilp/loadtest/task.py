@@ -75,11 +75,15 @@ class Load(_Model):
             raise ValueError("`payload` must be 0, or at least 8 bytes, which number the packets")
         if self.flood and self.transport not in ("batch", "btp"):
             raise ValueError("`flood` needs links that are connections: `transport` batch or btp")
-        if self.transport == "embedded" and (self.rate or self.reject_share or self.stall_ms):
+        if self.transport == "embedded" and (
+            self.rate or self.reject_share or self.stall_ms or self.rate_of_exchange
+        ):
             raise ValueError(
-                "`transport` embedded is a closed loop that fulfils everything: it goes without"
-                " `rate`, `reject_share` and `stall_ms`"
+                "`transport` embedded is a closed loop of one asset that fulfils everything: it"
+                " goes without `rate`, `reject_share`, `rate_of_exchange` and `stall_ms`"
             )
+        if self.transport != "http" and (self.connections or self.depth > 1):
+            raise ValueError("`connections` and `depth` are for `transport` http")
         if self.flood and self.flood.links >= self.senders:
             raise ValueError("`flood` must leave one sender, and half of the `accounts` send")
         if self.stall_ms and self.stall_ms >= self.stall_period_ms:

@@ -43,6 +43,7 @@ from fastilp.node.report import (
 )
 from fastilp.node.wiring import NodeWiring
 from fastilp.storage.ledger import Ledger
+from fastilp.transports.http_client import HttpSenderLimits
 from fastilp.transports.pump import Pump
 
 _log = structlog.get_logger("fastilp.node")
@@ -90,7 +91,8 @@ class Node:
         self._events = EventLog(self.ledger)
         self.pump = Pump(self.switch, self._events)
         self.events = Events(self.switch, self.accounts)
-        self.wiring = NodeWiring(self.pump, vault.hash_key, self._on_link)
+        sending = HttpSenderLimits(connections_max=settings.node.http_connections_out_max)
+        self.wiring = NodeWiring(self.pump, vault.hash_key, self._on_link, sending)
         self.accounts.wiring = self.wiring
         self.accounts.restore()
         self._seed_accounts()

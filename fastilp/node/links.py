@@ -23,7 +23,7 @@ from fastilp.transports.batch import BatchPort
 from fastilp.transports.batch_client import BatchDialler
 from fastilp.transports.btp import BtpPort
 from fastilp.transports.btp_client import BtpDialler
-from fastilp.transports.http_client import HttpSender
+from fastilp.transports.http_client import HttpSender, HttpSenderLimits
 from fastilp.transports.http_port import HttpPort
 from fastilp.transports.pump import Pump
 from fastilp.transports.socket_port import SocketPort
@@ -51,6 +51,7 @@ class Shared:
     btp_tokens: TokenTable[BtpPort]
     batch_tokens: TokenTable[BatchPort]
     on_link: LinkEvent = _no_event
+    sending: HttpSenderLimits = HttpSenderLimits()
     started: bool = False
     """Peers are dialled from the node's start on."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -171,6 +172,7 @@ class AccountLinks:
                 self._shared.pump,
                 details.ilp_over_http_url,
                 details.ilp_over_http_outgoing_token or "",
+                limits=self._shared.sending,
             )
 
     def _open_batch(self) -> None:

@@ -14,7 +14,7 @@ from fastilp.transports.batch import BatchPort
 from fastilp.transports.batch_client import parse_batch_url
 from fastilp.transports.btp import BtpPort
 from fastilp.transports.btp_client import parse_btp_url
-from fastilp.transports.http_client import parse_http_url
+from fastilp.transports.http_client import HttpSenderLimits, parse_http_url
 from fastilp.transports.http_port import HttpPort
 from fastilp.transports.pump import Pump
 from fastilp.types import AccountDetails
@@ -22,16 +22,23 @@ from fastilp.types import AccountDetails
 
 class NodeWiring:
     """`control.accounts.Wiring` over the node's transports. `token_key`: of the hashes in the
-    accounts' details."""
+    accounts' details; `sending`: of each account that packets are posted to."""
 
-    def __init__(self, pump: Pump, token_key: bytes, on_link: LinkEvent) -> None:
+    def __init__(
+        self, pump: Pump, token_key: bytes, on_link: LinkEvent, sending: HttpSenderLimits
+    ) -> None:
         self.oversight: Oversight | None = None
         """Told of accounts as they come and go."""
         self.http_tokens: TokenTable[HttpPort] = TokenTable(token_key)
         self.btp_tokens: TokenTable[BtpPort] = TokenTable(token_key)
         self.batch_tokens: TokenTable[BatchPort] = TokenTable(token_key)
         self._shared = Shared(
-            pump, self.http_tokens, self.btp_tokens, self.batch_tokens, on_link=on_link
+            pump,
+            self.http_tokens,
+            self.btp_tokens,
+            self.batch_tokens,
+            on_link=on_link,
+            sending=sending,
         )
         self._links: dict[str, AccountLinks] = {}
         # Those whose links nobody has needed yet.

@@ -131,8 +131,8 @@ class Target(ABC):
 
     name: str
     transports: frozenset[Transport]
-    durable = False
-    """Whether a load's durability means anything to it."""
+    configurable = False
+    """Whether it is given routes and a rate of exchange, where a load has them."""
 
     def __init__(self) -> None:
         self.processes: list[Process] = []
@@ -146,6 +146,8 @@ class Target(ABC):
         """Why it cannot take this load; None if it can."""
         if load.transport not in self.transports:
             return f"{self.name} does not speak {load.transport}"
+        if (load.routes or load.rate_of_exchange) and not self.configurable:
+            return f"{self.name} is measured without routes and rates of exchange"
         return None
 
     def version(self) -> str:

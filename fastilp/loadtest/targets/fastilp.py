@@ -28,7 +28,7 @@ _CONNECTIONS_MORE = 1_024
 class FastilpNode(Target):
     name = "fastilp"
     transports = frozenset({"batch", "btp", "http", "embedded"})
-    durable = True
+    configurable = True
 
     def __init__(self) -> None:
         super().__init__()
