@@ -7,7 +7,7 @@ packet pays for it; a watcher sees the newest state, not every step. Links tell 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastilp._core.switch import Switch
@@ -43,7 +43,7 @@ class Events:
         """Every watcher's stream ends."""
         self._closed = True
 
-    async def watch(self, entry: Entry) -> AsyncIterator[Event | None]:
+    async def watch(self, entry: Entry) -> AsyncGenerator[Event | None, None]:
         """First how things are, then every change; None now and then, so that a client that has
         gone is noticed. Ends when the account is closed."""
         watcher = _Watcher()

@@ -19,6 +19,7 @@ from fastilp.storage.kinds import IDEMPOTENCY, IdempotencyRecord
 KEPT_MS = 24 * 3_600_000
 # Ledger.transact takes at most 500 records.
 _RECORDS_PER_CALL = 400
+PARTS = 256
 
 
 def _now_ms() -> int:
@@ -36,6 +37,7 @@ class Idempotency:
         self._ledger = ledger
         self._now_ms = now_ms
         self._running: dict[str, tuple[bytes, asyncio.Event]] = {}
+        self._swept = 0
 
     async def begin(self, scope: str, key: str, call: bytes) -> "Call | IdempotencyRecord":
         """A call to carry out, or the answer to the one that was. `scope` is whose key it is,
@@ -76,17 +78,19 @@ class Idempotency:
         return [IDEMPOTENCY.put(record)]
 
     def sweep(self) -> int:
-        """Forget some of what is too old. Returns how many; fewer than 400 means all."""
+        """Forget what is too old of the next part of the keys; so many calls look at all of them.
+        Returns how many were forgotten."""
         store = self._ledger.store
         if store is None:
             return 0
         now_ms = self._now_ms()
-        old = []
-        for record in IDEMPOTENCY.items(store):
-            if record.expires_at_ms <= now_ms:
-                old.append(IDEMPOTENCY.key(record.key_hash))
-                if len(old) == _RECORDS_PER_CALL:
-                    break
+        # Names are hashes: their first two digits cut them into parts of a size.
+        part, self._swept = f"{self._swept:02x}", (self._swept + 1) % PARTS
+        old = [
+            key
+            for key, _, fields in IDEMPOTENCY.raw(store, part)
+            if fields["expires_at_ms"] <= now_ms
+        ][:_RECORDS_PER_CALL]
         if old:
             self._ledger.transact(deletes=old)
         return len(old)

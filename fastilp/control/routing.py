@@ -5,7 +5,7 @@ the parent. The switch's forwarding table gets the winner of each prefix; a sour
 uncovers the next one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from fastilp._core.books import Account
 from fastilp._core.switch import Switch
@@ -58,21 +58,28 @@ class Routing:
 
     # --- The outcome ----------------------------------------------------------------------------
 
-    def prefixes(self) -> list[str]:
-        """Of every route in force. A list, as there may be very many: look them up bit by bit."""
-        found = list(self._static)
-        found += (address for address in self._addresses if address not in self._static)
-        if self._parent is not None and DEFAULT not in self._static:
-            found.append(DEFAULT)
-        return found
+    def routes(self) -> Iterator[tuple[str, Account] | None]:
+        """Every route in force, prefix and account. There may be very many, so routes may come and
+        go while somebody takes them one by one; None is one that has gone."""
+        static, addresses = dict(self._static), list(self._addresses)
+        for prefix in static:
+            yield self._route(prefix)
+        for address in addresses:
+            yield None if address in static else self._route(address)
+        if DEFAULT not in static:
+            yield self._route(DEFAULT)
 
-    def winner(self, prefix: str) -> Account | None:
+    def _route(self, prefix: str) -> tuple[str, Account] | None:
+        winner = self._winner(prefix)
+        return None if winner is None else (prefix, winner)
+
+    def _winner(self, prefix: str) -> Account | None:
         """Who gets what matches this prefix best."""
         winner = self._static.get(prefix) or self._addresses.get(prefix)
         return self._parent if winner is None and prefix == DEFAULT else winner
 
     def _show(self, prefix: str) -> None:
-        winner = self.winner(prefix)
+        winner = self._winner(prefix)
         if winner is not None:
             self._switch.set_route(prefix, winner)
             return

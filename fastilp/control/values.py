@@ -106,9 +106,10 @@ def _username(value: object) -> str:
 
 
 def _asset_code(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value.encode()) > 32:
-        raise ValueError('must be a text of 1 to 32 bytes, such as "USD"')
-    return value.strip().upper()
+    code = value.strip().upper() if isinstance(value, str) else ""
+    if not code or not code.isprintable() or len(code.encode()) > 32:
+        raise ValueError('must be a printable text of 1 to 32 bytes, such as "USD"')
+    return code
 
 
 def split_host_port(value: str) -> tuple[str, int]:

@@ -19,9 +19,8 @@ from fastilp.transports.http_reply import Answerer
 
 _log = structlog.get_logger("fastilp.node")
 
-# Of answers to idempotent calls that are too old.
-_SWEEP_SECONDS = 600.0
-_SWEPT_AT_ONCE = 400
+# Between two looks for answers to idempotent calls that are too old, a 256th of them each time.
+_SWEEP_SECONDS = 1.0
 
 
 class Admin:
@@ -55,8 +54,7 @@ class Admin:
     async def _sweep(self) -> None:
         while True:
             try:
-                while self._context.idempotency.sweep() == _SWEPT_AT_ONCE:
-                    await asyncio.sleep(1.0)
+                self._context.idempotency.sweep()
             except StorageError as error:
                 _log.warning("old answers were not forgotten", reason=str(error))
             await asyncio.sleep(_SWEEP_SECONDS)

@@ -20,10 +20,11 @@ from fastilp.control.metrics import CONTENT_TYPE, Classes, Metrics
 from fastilp.control.packet_records import PacketRecords
 from fastilp.control.rate_feed import RateFeed
 from fastilp.control.sinks import JsonLines, Sink, Webhook
+from fastilp.control.slices import in_slices
 from fastilp.control.values import split_host_port
 from fastilp.control.watch import Flaps, Watch
 from fastilp.errors import ConfigError
-from fastilp.types import AccountDetails
+from fastilp.types import Relation
 
 _log = structlog.get_logger("fastilp.alerts")
 
@@ -59,9 +60,9 @@ class Monitoring:
         self._runner: web.AppRunner | None = None
         self._looking: asyncio.Task[None] | None = None
 
-    def account_opened(self, account: Account, details: AccountDetails) -> None:
+    def account_opened(self, account: Account, relation: Relation) -> None:
         if self._classes is not None:
-            self._classes.assign(account, details)
+            self._classes.assign(account, relation)
 
     def account_closed(self, username: str) -> None:
         self.watch.forget(username)
@@ -145,7 +146,8 @@ class Monitoring:
             ) from None
 
     async def _scrape(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        text = b"".join([piece async for piece in in_slices(self.metrics.pieces())])
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
     def _numbers(self) -> Iterable[tuple[str, str, float]]:
         if self.records is not None:

@@ -17,7 +17,7 @@ from fastilp.control.services import Services
 from fastilp.node.monitoring import Monitoring
 from fastilp.node.services import add_services
 from fastilp.transports.pump import Pump
-from fastilp.types import AccountDetails
+from fastilp.types import AccountDetails, Relation
 
 _log = structlog.get_logger("fastilp.node")
 
@@ -46,12 +46,16 @@ class Oversight:
     def account_opened(self, account: Account, details: AccountDetails) -> None:
         """A new account, or one whose details have changed."""
         self.services.account_added(account.name)
-        self.monitoring.account_opened(account, details)
+        self.monitoring.account_opened(account, details.routing_relation)
         if details.circuit_breaker:
             self.breakers.watch(account)
         else:
             self.breakers.forget(account.name)
         self._set_timer()
+
+    def account_restored(self, account: Account) -> None:
+        """A plain account (control.records.is_plain): no breaker watches it, rules know it."""
+        self.monitoring.account_opened(account, Relation.NON_ROUTING_ACCOUNT)
 
     def account_closed(self, username: str) -> None:
         self.breakers.forget(username)

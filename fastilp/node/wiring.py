@@ -1,6 +1,5 @@
 """The transports of all accounts: `control` tells which accounts there are, this opens, changes and
-closes their links. Imports
-node.links, node.oversight, transports and types.
+closes their links. Imports node.links, node.oversight, transports and types.
 """
 
 from collections.abc import Iterable
@@ -49,6 +48,8 @@ class NodeWiring:
         for entry in accounts:
             if entry.account.name not in self._later:
                 self.open(entry.account, entry.details)
+            elif self.oversight is not None:
+                self.oversight.account_restored(entry.account)
 
     def start(self) -> None:
         """Dial, from now on."""

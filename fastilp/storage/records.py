@@ -96,9 +96,9 @@ class Kind(Generic[Record]):
             fields = upgrade(fields)
         return fields
 
-    def raw(self, store: Reader) -> Iterator[tuple[bytes, bytes, Fields]]:
-        """Key, value and fields of all records."""
-        for key, value in store.items(self.prefix):
+    def raw(self, store: Reader, beginning: str = "") -> Iterator[tuple[bytes, bytes, Fields]]:
+        """Key, value and fields of all records, or of those whose names begin so."""
+        for key, value in store.items(self.prefix + beginning.encode()):
             yield key, value, self.fields(key, value)
 
     def get(self, store: Reader, name: str) -> Record | None:

@@ -66,7 +66,7 @@ def test_acc_02_ilp_address(api: Api) -> None:
 
 def test_acc_03_asset_code(api: Api) -> None:
     assert api.create("code_1", asset_code="xyz")["asset_code"] == "XYZ"
-    for wrong in ("", " ", 5, "x" * 33):
+    for wrong in ("", " ", 5, "x" * 33, "a\nb", "\u0149" * 16):
         refused(api, "asset_code", wrong)
     missing = post(api, username="code_2", asset_scale=9).problem()
     assert missing["invalid-params"] == [{"name": "asset_code", "type": "missing"}]

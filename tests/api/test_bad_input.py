@@ -1,5 +1,7 @@
-"""Bad input on every endpoint: refused with 4xx, named, and the node goes on as if nothing came."""
+"""Bad input on every endpoint of the served OpenAPI document: refused with 4xx, named, and the node
+goes on as if nothing came."""
 
+import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -7,17 +9,31 @@ from typing import Any
 import pytest
 
 from tests.api.client import Api
+from tests.node_process import ADMIN_TOKEN, NodeProcess
 
-# Method, path, a body that is right.
-BODIES: list[tuple[str, str, Any]] = [
-    ("POST", "/accounts", {"username": "bad_new", "asset_code": "ABC", "asset_scale": 9}),
-    ("PUT", "/accounts/bad", {"username": "bad", "asset_code": "ABC", "asset_scale": 9}),
-    ("PUT", "/accounts/bad/settings", {"settle_threshold": 1}),
-    ("PUT", "/rates", {"ABC": 1}),
-    ("PUT", "/routes/static", {"example.x": "bad"}),
-    ("PUT", "/settlement/engines", {"ABC": "http://127.0.0.1:3000"}),
-]
-RAW = [("PUT", "/routes/static/example.x"), ("PUT", "/tracing-level")]
+BAD = {
+    "username": "bad",
+    "asset_code": "ABC",
+    "asset_scale": 9,
+    "ilp_over_http_incoming_token": "bad-token",
+}
+# A body that is right, for each call of the document that takes one: a new call fails
+# `test_every_call_is_here`.
+JSON: dict[tuple[str, str], Any] = {
+    ("POST", "/accounts"): {"username": "bad_new", "asset_code": "ABC", "asset_scale": 9},
+    ("PUT", "/accounts/{username}"): BAD,
+    ("PUT", "/accounts/{username}/settings"): {"settle_threshold": 1},
+    ("PUT", "/rates"): {"ABC": 1},
+    ("PUT", "/routes/static"): {"example.x": "bad"},
+    ("PUT", "/settlement/engines"): {"ABC": "http://127.0.0.1:3000"},
+}
+RAW: dict[tuple[str, str], tuple[int, ...]] = {
+    # With the statuses that may refuse it.
+    ("PUT", "/routes/static/{prefix}"): (400, 404),
+    ("PUT", "/tracing-level"): (400,),
+    ("POST", "/accounts/{username}/ilp"): (400,),
+}
+TOO_LARGE = 100 * 1024 * 1024
 NO_JSON = [
     b"", b"{", b"\xff\xfe", b"\x00", b'{"a":1}{"b":2}', b"[" * 50_000, b'{"a":' * 20_000,
     b'{"a":' + b"9" * 60_000 + b"}", b"nul", b'{"a":1,}', b'\xef\xbb\xbf{"a":1}', b'"text"', b"[]",
@@ -26,69 +42,103 @@ NO_JSON = [
 NUMBERS = [2**63, 2**64, -(2**63) - 1, -(2**200), 10**400, 0.5, 1e308, True, "", " ", "x", "0x10",
            "1e400", "-0.1", [], {}, [[]], "9" * 5_000, "\u0000", "\ud800"]  # fmt: skip
 TEXTS = [7, -1, True, [], {}, "\u0000", "\ud800", "a\nb", "x" * 3_000, "\u202e", "%00", "../.."]
-NUMBER_FIELDS = [
-    "asset_scale", "max_packet_amount", "min_balance", "settle_threshold", "settle_to",
-    "round_trip_time", "packets_per_minute_limit", "amount_per_minute_limit", "max_balance",
-    "max_in_flight_amount", "in_flight_in_max", "in_flight_out_max",
-]  # fmt: skip
-TEXT_FIELDS = [
-    "username", "ilp_address", "ilp_over_http_url", "ilp_over_http_incoming_token",
-    "ilp_over_http_outgoing_token", "ilp_over_btp_url", "ilp_over_btp_incoming_token",
-    "ilp_over_btp_outgoing_token", "routing_relation", "settlement_engine_url",
-    "ilp_over_batch_url", "endpoint",
-]  # fmt: skip
+FLAGS = [2, -1, "maybe", "\ud800", [], {}, 2**63]
+LISTS = [7, True, {}, "a b", [7], [[]], ["a b"], ["g..a"], ["\ud800"], ["g.a"] * 257]
+WRONG = {
+    "integer": NUMBERS, "number": NUMBERS, "string": TEXTS, "boolean": FLAGS, "array": LISTS,
+}  # fmt: skip
+NAMES = ["%ff", "%00", "..%2f..", "x" * 5_000, "%F0%9F%92%A9", "a%20b", "-1", "%2e%2e"]
+QUERIES = ["%ff", "%00", "-1", "0", "99999999999999999999", "", "x" * 2_000]
+
+Call = tuple[str, str]
+"""Method and path of the document."""
+
+
+@pytest.fixture
+def calls(api: Api) -> dict[Call, dict[str, Any]]:
+    """Every call, with what the document says about it."""
+    paths = api.get("/openapi.json").json()["paths"]
+    return {
+        (method.upper(), path): operation
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if method != "parameters"
+    }
 
 
 @pytest.fixture(autouse=True)
 def unharmed(api: Api) -> Iterator[None]:
     """Each test leaves the node and its one account as they were."""
     if api.get("/accounts/bad").status == 404:
-        api.create("bad", ilp_over_http_incoming_token="bad-token")
+        api.create(**BAD)
     before = api.get("/accounts").body
     yield
     assert api.get("/accounts").body == before
     assert api.get("/health").json()["ready"] is True
 
 
-@pytest.mark.parametrize(("method", "path", "body"), BODIES, ids=lambda value: str(value)[:24])
-def test_no_json(api: Api, method: str, path: str, body: Any) -> None:
+def filled(path: str, name: str = "") -> str:
+    return path.replace("{username}", name or "bad").replace("{prefix}", name or "example.x")
+
+
+def token_of(call: Call) -> str:
+    """Packets are the holder's business."""
+    return "bad-token" if call[1].endswith("/ilp") else ADMIN_TOKEN
+
+
+def test_every_call_is_here(calls: dict[Call, dict[str, Any]]) -> None:
+    with_a_body = {call for call, operation in calls.items() if "requestBody" in operation}
+    assert with_a_body == JSON.keys() | RAW.keys()
+    assert len(calls) >= 20
+
+
+@pytest.mark.parametrize("call", JSON, ids=" ".join)
+def test_no_json(api: Api, call: Call) -> None:
     headers = {"Content-Type": "application/json"}
     for wrong in NO_JSON:
-        answer = api.call(method, path, wrong, headers=headers)
+        answer = api.call(call[0], filled(call[1]), wrong, headers=headers)
         assert answer.status == 400, wrong[:40]
         assert answer.problem()["type"].startswith("https://errors.interledger.org/http-api/json-")
 
 
-@pytest.mark.parametrize("field", NUMBER_FIELDS)
-def test_numbers(api: Api, field: str) -> None:
-    for wrong in NUMBERS:
-        for method, path, body in BODIES[:3]:
-            if path.endswith("settings") and not field.startswith("settle_"):
-                continue
-            answer = api.call(method, path, {**body, field: wrong})
-            # Some fields have room for some of these; none may be half taken.
-            if answer.status == 200:
-                assert isinstance(answer.json()[field], int) and wrong in (2**63, True, 2**64 - 1)
-                api.call("DELETE" if method == "POST" else method, path_of(path, body), body)
-                continue
-            assert answer.status == 400, (field, wrong)
-            assert answer.problem()["invalid-params"] in ([{"name": field}], []), (field, wrong)
+@pytest.mark.parametrize("call", list(JSON)[:3], ids=" ".join)
+def test_every_field(api: Api, calls: dict[Call, dict[str, Any]], call: Call) -> None:
+    schema = calls[call]["requestBody"]["content"]["application/json"]["schema"]
+    for field, what in schema["properties"].items():
+        kinds = what.get("anyOf", [what])
+        for wrong in WRONG[kinds[0].get("type") or kinds[0]["anyOf"][0]["type"]]:
+            check_field(api, call, field, wrong)
 
 
-def path_of(path: str, body: dict[str, Any]) -> str:
-    return f"/accounts/{body['username']}" if path == "/accounts" else path
+def check_field(api: Api, call: Call, field: str, wrong: Any) -> None:
+    method, path = call
+    answer = api.call(method, filled(path), {**JSON[call], field: wrong})
+    if answer.status == 200:
+        # Some fields have room for some of these, but none for half of one.
+        shown = answer.json()[field]
+        taken = "SECRET" if field.endswith("_token") else wrong
+        assert not isinstance(wrong, bool) and shown in (taken, str(taken)), (field, wrong)
+        undo = ("DELETE", "/accounts/bad_new") if method == "POST" else ("PUT", "/accounts/bad")
+        assert api.call(*undo, BAD).status == 200
+        return
+    assert answer.status == 400, (field, wrong, answer)
+    named = [each["name"].partition(".")[0] for each in answer.problem()["invalid-params"]]
+    assert named in ([field], []), (field, wrong, answer)
 
 
-@pytest.mark.parametrize("field", TEXT_FIELDS)
-def test_texts(api: Api, field: str) -> None:
-    for wrong in TEXTS:
-        answer = api.call("POST", "/accounts", {**BODIES[0][2], field: wrong})
-        if answer.status == 200:
-            # A long token, or a URL of printable text, is nothing bad.
-            assert isinstance(wrong, str) and field.endswith(("_token", "_url"))
-            assert api.call("DELETE", "/accounts/bad_new").status == 200
-            continue
-        assert answer.status == 400, (field, wrong)
+@pytest.mark.parametrize("call", list(JSON)[3:], ids=" ".join)
+def test_tables(api: Api, call: Call) -> None:
+    [(key, value)] = JSON[call].items()
+    # A rate may be any number above zero.
+    values = [0, "0x1", -1] if call[1] == "/rates" else [7, 2**64]
+    for wrong in (*TEXTS[1:], *values, 10**400):
+        assert api.call(*filled_call(call), {key: wrong}).status == 400, wrong
+    for wrong in ("a\nb", "\u0000", "\ud800", "x" * 3_000):
+        assert api.call(*filled_call(call), {wrong: value}).status == 400, wrong
+
+
+def filled_call(call: Call) -> Call:
+    return call[0], filled(call[1])
 
 
 def test_unknown_fields_and_deep_values(api: Api) -> None:
@@ -96,15 +146,57 @@ def test_unknown_fields_and_deep_values(api: Api) -> None:
     for _ in range(200):
         deep = {"more": deep}
     # Unknown fields are ignored, whatever they hold.
-    answer = api.call("PUT", "/accounts/bad/settings", {"unknown": deep, "other": 2**200})
-    assert answer.status == 200
-    assert api.call("PUT", "/rates", {"ABC": deep}).status == 400
+    for (method, path), body in list(JSON.items())[1:3]:
+        more = {**body, "unknown": deep, "other": 2**200, "": None}
+        assert api.call(method, filled(path), more).status == 200
+    # A table has no unknown fields.
+    for call in list(JSON)[3:]:
+        assert api.call(*filled_call(call), {"ABC": deep}).status == 400
+    assert api.call("PUT", "/accounts/bad", BAD).status == 200
 
 
-def test_raw_bodies(api: Api) -> None:
-    for method, path in RAW:
-        for wrong in (b"", b"\xff", b"\x00", b"x" * 60_000, b"../..", b"a\r\nb"):
-            assert api.call(method, path, wrong).status in (400, 404), (path, wrong[:20])
+@pytest.mark.parametrize("call", RAW, ids=" ".join)
+def test_raw_bodies(api: Api, call: Call) -> None:
+    for wrong in (b"", b"\xff", b"\x00", b"x" * 60_000, b"../..", b"a\r\nb", b"[" * 10_000):
+        answer = api.call(*filled_call(call), wrong, token=token_of(call))
+        assert answer.status in RAW[call], wrong[:20]
+
+
+def test_100_mb_everywhere(node: NodeProcess, calls: dict[Call, dict[str, Any]]) -> None:
+    """Refused before they are sent, whoever sends them."""
+    for method, path in calls:
+        for token in (ADMIN_TOKEN, "bad-token", "wrong"):
+            connection = http.client.HTTPConnection(node.http, timeout=30)
+            connection.putrequest(method, filled(path))
+            connection.putheader("Authorization", f"Bearer {token}")
+            connection.putheader("Content-Length", str(TOO_LARGE))
+            connection.endheaders()
+            connection.send(b"{" * 1_024)
+            assert connection.getresponse().status == 413, (method, path)
+            connection.close()
+
+
+def test_names_in_paths(api: Api, calls: dict[Call, dict[str, Any]]) -> None:
+    for method, path in calls:
+        body = JSON.get((method, path), b"bad" if (method, path) in RAW else None)
+        for name in NAMES if "{" in path else ():
+            for token in (ADMIN_TOKEN, "wrong", None):
+                answer = api.call(method, filled(path, name), body, token=token)
+                # Whether packets are taken, anybody may ask.
+                fine = (200,) if (method, path) == ("GET", "/accounts/{username}/ilp") else ()
+                assert answer.status in (400, 401, 404, 405, 426, *fine), (method, path, name)
+
+
+def test_queries(api: Api, calls: dict[Call, dict[str, Any]]) -> None:
+    for (method, path), operation in calls.items():
+        if method != "GET" or path.endswith("/events"):
+            continue
+        named = [each["name"] for each in operation.get("parameters", []) if each["in"] == "query"]
+        for name in (*named, "unknown"):
+            for value in QUERIES:
+                answer = api.get(f"{filled(path)}?{name}={value}")
+                fine = (200, 426) if name == "unknown" else (200, 400)
+                assert answer.status in fine, (path, name, value)
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,31 @@ from tests.api.client import Api
 from tests.node_process import NodeProcess
 
 SOAK = bool(os.environ.get("FASTILP_SOAK"))
-CHANGES = 1_000 if SOAK else 120
+# So many changes are under way; each kill comes later among them than the one before.
+CHANGES = 1_000 if SOAK else 160
 CONNECTIONS = 8
-KILLS = 10 if SOAK else 3
+KILLS = 20 if SOAK else 3
+
+
+class Enough:
+    """Tells when so many changes were answered, or nobody makes any more."""
+
+    def __init__(self, changes: int) -> None:
+        self._left = changes
+        self._lock = threading.Lock()
+        self.reached = threading.Event()
+
+    def count(self) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left <= 0:
+                self.reached.set()
 
 
 class Worker(threading.Thread):
     """One connection that makes, changes and closes accounts of its own."""
 
-    def __init__(
-        self, node: NodeProcess, number: int, round_: int, enough: threading.Event
-    ) -> None:
+    def __init__(self, node: NodeProcess, number: int, round_: int, enough: Enough) -> None:
         super().__init__()
         self._node = node
         self._number = number
@@ -38,12 +52,12 @@ class Worker(threading.Thread):
             for change in range(CHANGES // CONNECTIONS):
                 username = f"w{self._round}_{self._number}_{change // 3}"
                 self._change(api, username, change)
-                if change > 5:
-                    self._enough.set()
+                self._enough.count()
         except (OSError, http.client.HTTPException):
-            return
+            # The node was killed.
+            assert self._enough.reached.is_set()
         finally:
-            self._enough.set()
+            self._enough.reached.set()
             api.close()
 
     def _change(self, api: Api, username: str, change: int) -> None:
@@ -76,11 +90,11 @@ def test_kill_9_during_changes(tmp_path: Path) -> None:
     changes = 0
     for round_ in range(KILLS):
         node.start()
-        enough = threading.Event()
+        enough = Enough(CHANGES * (round_ + 1) // (KILLS + 1))
         workers = [Worker(node, number, round_, enough) for number in range(CONNECTIONS)]
         for worker in workers:
             worker.start()
-        enough.wait()
+        enough.reached.wait()
         node.kill()
         for worker in workers:
             worker.join()
@@ -105,7 +119,8 @@ def test_kill_9_during_changes(tmp_path: Path) -> None:
             assert api.get(f"/accounts/{username}/status").json()["balance"] == "0"
         api.close()
         node.kill()
-    assert changes >= KILLS * CONNECTIONS
+    # In the middle of them: between the first and the last one.
+    assert CHANGES < changes < CHANGES * KILLS
 
 
 def compare(

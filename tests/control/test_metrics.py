@@ -47,7 +47,7 @@ def test_names_of_interledger_rs() -> None:
     node = SmallSwitch()
     classes = Classes(node.switch)
     for account, each in node.accounts:
-        classes.assign(account, each)
+        classes.assign(account, each.routing_relation)
     node.switch.observe(True)
     pay(node)
     assert node.refusal("alice", node.prepare(f"{ADDRESS}.alice", 5))[0] == "F02"
@@ -87,7 +87,7 @@ def test_scrape_stays_small() -> None:
             routing_relation=relations[number % 3],
         )  # fmt: skip
         account = node.accounts.add(one)
-        classes.assign(account, one)
+        classes.assign(account, one.routing_relation)
         if number < 200:
             links.append(node.switch.open_link(account))
     node.switch.set_rates({f"A{number}": 1 for number in range(40)})

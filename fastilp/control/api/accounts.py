@@ -1,14 +1,15 @@
 """Routes under `/accounts`. Imports the rest of the API."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
 from itertools import takewhile
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import SecretStr
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from fastilp._core.books import Account
 from fastilp.control.accounts import Accounts, Also, Entry
@@ -17,9 +18,9 @@ from fastilp.control.api.bodies import data_problem, model_of
 from fastilp.control.api.context import Context, Keep, normalised
 from fastilp.control.api.models import AccountIn, SettingsIn
 from fastilp.control.api.problems import Problem
-from fastilp.control.api.shown import account_json, balance_json, json_bytes, json_response
-from fastilp.control.api.slices import in_pieces, in_slices
+from fastilp.control.api.shown import Pieces, account_json, balance_json, json_bytes, json_response
 from fastilp.control.records import INCOMING_TOKENS
+from fastilp.control.slices import in_pieces, in_slices
 from fastilp.control.vault import Vault
 from fastilp.types import AccountDetails, Relation
 
@@ -54,7 +55,7 @@ def _add_lists(routes: APIRouter, context: Context) -> None:
         accept = _filter(asset_code, routing_relation, username_prefix)
         found = (accept(entry) for entry in _from(accounts, after, username_prefix))
         if limit is None:
-            return StreamingResponse(_array(found), media_type="application/json")
+            return Pieces(_array(found), "application/json")
         page: list[Entry] = []
         async for entry in in_slices(found):
             if entry is not None:
@@ -82,7 +83,7 @@ def _link(request: Request, after: str) -> str:
     return f'<{url.path}?{url.query}>; rel="next"'
 
 
-def _array(entries: Iterable[Entry | None]) -> AsyncIterator[bytes]:
+def _array(entries: Iterable[Entry | None]) -> AsyncGenerator[bytes, None]:
     shown = (
         None if entry is None else json_bytes(account_json(entry.account, entry.details))
         for entry in entries
@@ -247,16 +248,17 @@ def _add_views(routes: APIRouter, context: Context) -> None:
     async def get_events(request: Request, username: str) -> Response:
         """Server-sent events: `balance`, `limit`, `link`, `closed`."""
         entry = context.account(request, username)
-        return StreamingResponse(_event_stream(context, entry), media_type="text/event-stream")
+        return Pieces(_event_stream(context, entry), "text/event-stream")
 
 
-async def _event_stream(context: Context, entry: Entry) -> AsyncIterator[bytes]:
-    async for event in context.events.watch(entry):
-        if event is None:
-            yield b": nothing new\n\n"
-        else:
-            name, data = event
-            yield f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+async def _event_stream(context: Context, entry: Entry) -> AsyncGenerator[bytes, None]:
+    async with aclosing(context.events.watch(entry)) as events:
+        async for event in events:
+            if event is None:
+                yield b": nothing new\n\n"
+            else:
+                name, data = event
+                yield f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 def status_json(context: Context, entry: Entry) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _paths(document: dict[str, Any]) -> dict[re.Pattern[str], set[str]]:
     """Patterns of paths, and the methods of each."""
     paths: dict[re.Pattern[str], set[str]] = {re.compile("/openapi.json|/docs"): {"GET", "HEAD"}}
     for path, operations in document["paths"].items():
-        methods = {method.upper() for method in operations}
+        methods = {method.upper() for method in operations.keys() - {"parameters"}}
         pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", path))
         paths[pattern] = methods | ({"HEAD"} if "GET" in methods else set())
     return paths
@@ -112,4 +112,5 @@ def openapi(app: FastAPI) -> dict[str, Any]:
             operation["responses"].pop("422", None)
             if path not in _OPEN or method != "get":
                 operation["security"] = [{"bearer": []}]
+    document["paths"].update(documented.ilp_paths())
     return document

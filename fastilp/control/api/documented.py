@@ -15,11 +15,15 @@ _REASONS = {
     401: "No token, or a wrong one.",
     404: "There is no such account.",
     409: "It exists already, or is in use, or the idempotency key is another call's.",
+    411: "The body must come with its length, not in chunks.",
     413: "The body is too large.",
+    415: "The body is no packet by its content type.",
+    426: "This is an address for WebSocket.",
     500: "An error of ours; the log has it.",
     503: "The disk does not answer.",
 }
 _JSON = "application/json"
+_TEXT = {"type": "string"}
 _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -89,10 +93,8 @@ def table_change(
 
 def text_change(*statuses: int, example: str) -> Route:
     """Both are raw text."""
-    text = {"type": "string", "examples": [example]}
-    return change(
-        *statuses, ok=_ok({"type": "string"}, "text/plain"), body=text, media="text/plain"
-    )
+    text = {**_TEXT, "examples": [example]}
+    return change(*statuses, ok=_ok(_TEXT, "text/plain"), body=text, media="text/plain")
 
 
 def view(schema: dict[str, Any], *statuses: int, media: str = _JSON) -> Route:
@@ -116,7 +118,7 @@ def account_status() -> Route:
 
 
 def events() -> Route:
-    return view({"type": "string"}, 400, 401, 404, media="text/event-stream")
+    return view(_TEXT, 400, 401, 404, media="text/event-stream")
 
 
 def health() -> Route:
@@ -137,3 +139,44 @@ def drain() -> Route:
     content = {_JSON: {"schema": schema}}
     responses = {202: {"description": "It takes nothing new.", "content": content}}
     return {"status_code": 202, "responses": {**responses, **problems(401)}}
+
+
+def ilp_paths() -> dict[str, Any]:
+    """What the listener answers itself: packets, which never reach the application."""
+    packet = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    username = {"name": "username", "in": "path", "required": True, "schema": {"type": "string"}}
+    post = {
+        "tags": ["packets"],
+        "description": "ILP-over-HTTP (RFC 35): a Prepare, with the account's own token.",
+        "operationId": "post_packet",
+        "requestBody": {"required": True, "content": packet},
+        "responses": {
+            "200": {"description": "A Fulfill, or a Reject.", "content": packet},
+            "400": {"description": "A Reject: the body is no Prepare.", "content": packet},
+            **_by_text(problems(401, 411, 415, 503)),
+        },
+        "security": [{"bearer": []}],
+    }
+    get = {
+        "tags": ["packets"],
+        "description": "Whether packets are taken here. Needs no token.",
+        "operationId": "get_packets",
+        "responses": _by_text({**_ok(_TEXT, "text/plain"), **problems()}),
+    }
+    btp = {
+        "tags": ["packets"],
+        "description": "BTP (RFC 23) over WebSocket; the account's token comes in its first frame.",
+        "operationId": "get_btp",
+        "responses": {
+            "101": {"description": "Frames, from now on."},
+            **_by_text(problems(400, 426)),
+        },
+    }
+    return {
+        "/accounts/{username}/ilp": {"parameters": [username], "post": post, "get": get},
+        "/accounts/{username}/ilp/btp": {"parameters": [username], "get": btp},
+    }
+
+
+def _by_text(responses: dict[Any, Any]) -> dict[str, Any]:
+    return {str(status): response for status, response in responses.items()}

@@ -10,6 +10,7 @@ from fastilp.control.api import documented
 from fastilp.control.api.context import Context
 from fastilp.control.api.shown import json_bytes, json_response
 from fastilp.control.metrics import CONTENT_TYPE
+from fastilp.control.slices import in_slices
 
 _ALERT = {
     "type": "object",
@@ -32,7 +33,8 @@ def router(context: Context) -> APIRouter:
     async def get_metrics(request: Request) -> Response:
         """Counters and gauges in Prometheus' text format."""
         context.check_node_admin(request)
-        return Response(context.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        text = b"".join([piece async for piece in in_slices(context.metrics.pieces())])
+        return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
     @routes.get("/alerts", **documented.view({"type": "array", "items": _ALERT}, 401))
     async def get_alerts(request: Request) -> Response:

@@ -2,13 +2,13 @@
 Imports the context, bodies and documentation helpers of the API.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from decimal import Decimal
 
 from fastapi import APIRouter
 from pydantic import TypeAdapter
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from fastilp.control.api import documented
 from fastilp.control.api.accounts import status_json
@@ -16,8 +16,8 @@ from fastilp.control.api.bodies import data_problem, object_of, value_of
 from fastilp.control.api.context import Context, Keep
 from fastilp.control.api.levels import set_levels
 from fastilp.control.api.problems import Problem
-from fastilp.control.api.shown import json_bytes, json_response, rates_json
-from fastilp.control.api.slices import in_pieces
+from fastilp.control.api.shown import Pieces, json_bytes, json_response, rates_json
+from fastilp.control.slices import in_pieces
 from fastilp.control.values import AssetCode, HttpUrl, Prefix, Rate, Username
 from fastilp.types import VERSION
 
@@ -61,7 +61,7 @@ def _add_status(routes: APIRouter, context: Context) -> None:
     async def get_status(request: Request) -> Response:
         """Exact integers, as texts, of the node and all its accounts."""
         context.check_node_admin(request)
-        return StreamingResponse(_status(context), media_type="application/json")
+        return Pieces(_status(context), "application/json")
 
     @routes.post("/drain", **documented.drain())
     async def post_drain(request: Request) -> Response:
@@ -72,7 +72,7 @@ def _add_status(routes: APIRouter, context: Context) -> None:
         return json_response(json_bytes(body), 202)
 
 
-def _status(context: Context) -> AsyncIterator[bytes]:
+def _status(context: Context) -> AsyncGenerator[bytes, None]:
     switch = context.switch
     head = json_bytes(
         {
@@ -115,7 +115,7 @@ def _add_routes(routes: APIRouter, context: Context) -> None:
     @routes.get("/routes", **documented.view(_map(_TEXT)))
     async def get_routes() -> Response:
         """Prefix to username: every route in force. Needs no token."""
-        return StreamingResponse(_routes(context), media_type="application/json")
+        return Pieces(_routes(context), "application/json")
 
     @routes.put("/routes/static", **documented.table_change(_TEXT, 404))
     async def set_static_routes(request: Request) -> Response:
@@ -147,12 +147,10 @@ def _add_routes(routes: APIRouter, context: Context) -> None:
         return await context.change(request, body, work)
 
 
-def _routes(context: Context) -> AsyncIterator[bytes]:
-    routing = context.accounts.routing
+def _routes(context: Context) -> AsyncGenerator[bytes, None]:
     found = (
-        None if winner is None else json_bytes({prefix: winner.name})[1:-1]
-        for prefix in routing.prefixes()
-        for winner in (routing.winner(prefix),)
+        None if route is None else json_bytes({route[0]: route[1].name})[1:-1]
+        for route in context.accounts.routing.routes()
     )
     return in_pieces(b"{", found, b"}")
 

@@ -25,6 +25,8 @@ def page_of(document: dict[str, Any]) -> str:
     sections: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
+            if method == "parameters":
+                continue
             tag = operation.get("tags", ["other"])[0]
             sections.setdefault(tag, []).append(_operation(method, path, operation))
     body = "".join(f"<h2>{escape(tag)}</h2>{''.join(each)}" for tag, each in sections.items())

@@ -3,7 +3,7 @@ fastilp.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from time import perf_counter
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 _SLICE_SECONDS = 0.001
 
 
-async def in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:
+async def in_slices(items: Iterable[Item]) -> AsyncGenerator[Item, None]:
     """The items, as they are taken."""
     end = perf_counter() + _SLICE_SECONDS
     for item in items:
@@ -24,7 +24,7 @@ async def in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:
 
 async def in_pieces(
     opening: bytes, items: Iterable[bytes | None], closing: bytes
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The items with commas between them, a piece per slice. None is nothing but the time that it
     took."""
     piece = bytearray(opening)
