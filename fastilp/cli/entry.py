@@ -1,37 +1,30 @@
 """Where `fastilp` begins. Imports nothing but the standard library, and that little: an interrupt
 has to end the program quietly while everything else is still being imported.
 
-Modules that are loaded by name come in here, and nowhere else in the command line.
+Until a command begins, Ctrl-C ends the process at once, and not by an exception: much of what runs
+during an import would print it, swallow it, or change it into another one. Nothing has been begun
+yet that would have to be cleaned up.
 """
 
 import os
 import signal
 from importlib import import_module
-from typing import Any
 
 INTERRUPTED_STATUS = 130
 
 
-def load(module: str) -> Any:
-    """Import a module by its name; Ctrl-C while that lasts ends the process.
+def main() -> None:
+    # Else it is ignored, as in a shell's background jobs, or somebody else's affair.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+    import_module("fastilp.cli.main").main()
 
-    Not by an exception: much of what runs during an import would print it, or change it into
-    another one. Nothing has been begun yet that would have to be cleaned up.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
-        # Ignored, as in a shell's background jobs; or somebody else's affair.
-        return import_module(module)
-    signal.signal(signal.SIGINT, _end)
-    try:
-        return import_module(module)
-    finally:
-        signal.signal(signal.SIGINT, before)
+
+def begin() -> None:
+    """A command begins: from here on an interrupt is its own affair."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(number: int, frame: object) -> None:
     os._exit(INTERRUPTED_STATUS)
-
-
-def main() -> None:
-    load("fastilp.cli.main").main()

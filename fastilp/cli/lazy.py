@@ -5,14 +5,15 @@ A command's module has a `command`: a function, or a typer application with comm
 them shows the words that stand beside the module's name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from fastilp.cli.entry import load
+from fastilp.cli.entry import begin
 
 
 class Lazy(NamedTuple):
@@ -47,13 +48,28 @@ def lazy_group(commands: Mapping[str, Lazy]) -> type[TyperGroup]:
 
 def loaded(name: str, lazy: Lazy) -> Any:
     """The command itself."""
-    found = load(lazy.module).command
+    found = import_module(lazy.module).command
     if isinstance(found, typer.Typer):
         group = get_group(found)
         group.name = name
+        for each in group.commands.values():
+            each.callback = _begun(each.callback)
         return group
     single = typer.Typer(
         add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False
     )
     single.command(name)(found)
-    return get_command(single)
+    made = get_command(single)
+    made.callback = _begun(made.callback)
+    return made
+
+
+def _begun(callback: Callable[..., Any] | None) -> Callable[..., Any]:
+    """The command's function, as typer calls it."""
+    assert callback is not None
+
+    def called(*arguments: Any, **options: Any) -> Any:
+        begin()
+        return callback(*arguments, **options)
+
+    return called

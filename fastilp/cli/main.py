@@ -127,6 +127,6 @@ def main() -> None:
         sys.stderr.write(f"fastilp: {error}\n")
         sys.exit(1)
     except KeyboardInterrupt:
-        # Not of a command that runs: typer ends that one in the same way.
+        # Behind a command; of one that runs typer makes the same.
         sys.exit(INTERRUPTED_STATUS)
 

@@ -38,6 +38,7 @@ MOMENTS = [
     ("pydantic.main", "loadtest"),
     ("fastilp.node.composition", "run"),
     ("rich.panel", "--help"),
+    ("rich.markdown", "packet"),
 ]
 
 
