@@ -14,6 +14,11 @@ cdef enum LimitFlag:
     LIMIT_IN_FLIGHT = 4
     LIMIT_SETTLES = 8
 
+cdef enum DirtyFlag:
+    DIRTY_NOW = 1       # this batch's record must carry it
+    DIRTY_LATER = 2     # changed, in nothing that a record has to say at once
+    DIRTY_LISTED = 4    # in the list of those that are looked at later
+
 cdef enum:
     ACCOUNT_ID_SIZE = 16
     ACCOUNT_NONE = 0xFFFF_FFFF      # no account has this index
@@ -32,7 +37,7 @@ cdef struct AccountState:
     # Three cache lines, in order of use; the array starts at the beginning of one.
     uint32_t exchange               # index of the asset's internal account
     uint8_t limits
-    uint8_t dirty
+    uint8_t dirty                   # DirtyFlag
     Guard* guard                    # NULL before it is needed
     counter_t debits_pending
     counter_t debits_posted
@@ -50,6 +55,13 @@ cdef struct AccountState:
     # how much of credits_posted is known to be durable (only kept where max_in_flight_amount is
     # set)
     counter_t durable_posted
+
+
+cdef struct Recorded:
+    # Pending money as the account's last record has it; of an exchange account the sums over its
+    # asset, so that pending debits equal pending credits in what is on the disk too.
+    counter_t debits_pending
+    counter_t credits_pending
 
 
 cdef class Account:
@@ -70,6 +82,8 @@ cdef inline counter_t* account_counters(AccountState* account) noexcept nogil:
 
 cdef class Books:
     cdef AccountState* accounts
+    cdef Recorded* _recorded
+    cdef size_t _recorded_capacity
     cdef uint32_t count
     cdef uint32_t _capacity
     cdef size_t _ids_capacity       # of _ids; at least _capacity
@@ -79,8 +93,10 @@ cdef class Books:
     cdef uint32_t _id_mask
     cdef uint32_t _id_used
     cdef readonly uint64_t ticket   # the newest one given out
-    cdef uint32_t* _dirty           # accounts that changed in this batch
+    cdef uint32_t* _dirty           # accounts that this batch's record carries
     cdef uint32_t _dirty_count
+    cdef uint32_t* _later           # accounts with DIRTY_LISTED
+    cdef uint32_t _later_count
     cdef uint8_t* _packed           # their records
     cdef uint32_t settlers          # accounts with LIMIT_SETTLES
     cdef readonly uint64_t underflows       # our own bug, if it is ever above 0
@@ -88,16 +104,22 @@ cdef class Books:
     cdef dict _internal             # (code, scale) -> index of its exchange account
 
     cdef inline void _touch(self, AccountState* account) noexcept nogil:
-        if not account.dirty:
-            account.dirty = 1
+        if not account.dirty & DIRTY_NOW:
+            account.dirty |= DIRTY_NOW
             self._dirty[self._dirty_count] = <uint32_t>(account - self.accounts)
             self._dirty_count += 1
 
-    cdef inline void _touch_all(self, AccountState* sender, AccountState* receiver) noexcept nogil:
-        self._touch(sender)
-        self._touch(receiver)
-        self._touch(&self.accounts[sender.exchange])
-        self._touch(&self.accounts[receiver.exchange])
+    # Pending money and what has been relayed are void after a crash: records carry them with the
+    # account's next posting, or a little later (docs/ledger.md, Tickets).
+    cdef inline void _touch_later(self, AccountState* account) noexcept nogil:
+        if account.limits & LIMIT_SETTLES:
+            self._touch(account)    # for the look at its threshold at the end of the batch
+        elif account.dirty & DIRTY_LISTED:
+            account.dirty |= DIRTY_LATER
+        else:
+            account.dirty |= DIRTY_LATER | DIRTY_LISTED
+            self._later[self._later_count] = <uint32_t>(account - self.accounts)
+            self._later_count += 1
 
     # Money. An index may be ROW_NONE when both amounts are 0. Returns a Status.
     cdef inline int reserve(
@@ -125,20 +147,27 @@ cdef class Books:
         counter_add(&self.accounts[sender.exchange].credits_pending, amount_in)
         counter_add(&receiver.credits_pending, amount_out)
         counter_add(&self.accounts[receiver.exchange].debits_pending, amount_out)
-        self._touch_all(sender, receiver)
+        self._touch_later(sender)
+        self._touch_later(receiver)
         return STATUS_OK
 
     cdef inline void void(
         self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
         uint64_t prepaid_share,
     ) noexcept nogil:
-        cdef AccountState* sender
-        cdef AccountState* receiver
-        cdef uint64_t faults
         if amount_in == 0 and amount_out == 0:
             return
-        sender = &self.accounts[account_in]
-        receiver = &self.accounts[account_out]
+        self._give_back(account_in, account_out, amount_in, amount_out, prepaid_share)
+        self._touch_later(&self.accounts[account_in])
+        self._touch_later(&self.accounts[account_out])
+
+    cdef inline void _give_back(
+        self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
+        uint64_t prepaid_share,
+    ) noexcept nogil:
+        cdef AccountState* sender = &self.accounts[account_in]
+        cdef AccountState* receiver = &self.accounts[account_out]
+        cdef uint64_t faults
         faults = counter_sub_checked(&sender.debits_pending, amount_in) != 0
         if prepaid_share:
             faults += counter_sub_checked(&sender.prepaid_pending, prepaid_share) != 0
@@ -150,7 +179,6 @@ cdef class Books:
             &self.accounts[receiver.exchange].debits_pending, amount_out
         ) != 0
         self.underflows += faults
-        self._touch_all(sender, receiver)
 
     cdef inline void post(
         self, uint32_t account_in, uint32_t account_out, uint64_t amount_in, uint64_t amount_out,
@@ -160,7 +188,7 @@ cdef class Books:
         cdef AccountState* receiver
         if amount_in == 0 and amount_out == 0:
             return
-        self.void(account_in, account_out, amount_in, amount_out, prepaid_share)
+        self._give_back(account_in, account_out, amount_in, amount_out, prepaid_share)
         sender = &self.accounts[account_in]
         receiver = &self.accounts[account_out]
         counter_add(&sender.debits_posted, amount_in)
@@ -169,6 +197,8 @@ cdef class Books:
         counter_add(&self.accounts[sender.exchange].credits_posted, amount_in)
         counter_add(&receiver.credits_posted, amount_out)
         counter_add(&self.accounts[receiver.exchange].debits_posted, amount_out)
+        self._touch(sender)
+        self._touch(receiver)
 
     # Nothing of it is in a record before the shells have taken it.
     cdef inline void relayed(self, uint32_t account_in, uint64_t amount_in) noexcept nogil:
@@ -189,8 +219,14 @@ cdef class Books:
     cdef uint64_t to_settle(self, uint32_t account) noexcept nogil
 
     cdef void _clean(self) noexcept nogil
+    # What was to be recorded later is due: this batch's record carries it.
+    cdef void _touch_listed(self) noexcept nogil
 
     cdef void _pack(self) noexcept nogil
+    cdef void _pack_row(
+        self, uint32_t place, const counter_t* debits_pending, const counter_t* credits_pending
+    ) noexcept nogil
+    cdef void _prefetch_row(self, uint32_t index) noexcept nogil
     cdef bint _in_flight_holds(self, AccountState* account, uint64_t amount) noexcept nogil
     # Index of the account with an id, ACCOUNT_NONE if there is none.
     cdef uint32_t index_of(self, bytes account_id) noexcept

@@ -15,7 +15,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fastilp._core.counter cimport (
     counter_add_wide, counter_ceiling_holds, counter_floor_holds, counter_in_flight_holds,
-    counter_settle_amount, counter_store, counter_t, counter_unsigned,
+    counter_replace_part, counter_settle_amount, counter_store, counter_t, counter_unsigned,
 )
 from fastilp._core.status cimport (
     STATUS_EXCEEDS_CEILING, STATUS_EXCEEDS_FLOOR, STATUS_EXCEEDS_IN_FLIGHT, STATUS_OK,
@@ -76,8 +76,10 @@ cdef class Books:
             pages_free(self.accounts[i].guard, sizeof(Guard))
         pages_free(self.accounts, self._capacity * sizeof(AccountState))
         pages_free(self._ids, self._ids_capacity * ACCOUNT_ID_SIZE)
+        pages_free(self._recorded, self._recorded_capacity * sizeof(Recorded))
         free(self._id_slots)
         free(self._dirty)
+        free(self._later)
         free(self._packed)
 
     # --- accounts ---------------------------------------------------------------------------------
@@ -108,6 +110,10 @@ cdef class Books:
         if grown == NULL:
             raise MemoryError()
         self._dirty = <uint32_t*>grown
+        grown = realloc(self._later, capacity * sizeof(uint32_t))
+        if grown == NULL:
+            raise MemoryError()
+        self._later = <uint32_t*>grown
         grown = realloc(self._packed, capacity * STORE_ROW_SIZE)
         if grown == NULL:
             raise MemoryError()
@@ -120,6 +126,15 @@ cdef class Books:
                 raise MemoryError()
             self._ids = <uint8_t*>grown
             self._ids_capacity = capacity
+        if self._recorded_capacity < capacity:
+            grown = pages_grow(
+                self._recorded, self._recorded_capacity * sizeof(Recorded),
+                capacity * sizeof(Recorded),
+            )
+            if grown == NULL:
+                raise MemoryError()
+            self._recorded = <Recorded*>grown
+            self._recorded_capacity = capacity
         grown = pages_grow(
             self.accounts, self._capacity * sizeof(AccountState), capacity * sizeof(AccountState)
         )
@@ -135,6 +150,7 @@ cdef class Books:
         for i in range(count, self.count):
             pages_free(self.accounts[i].guard, sizeof(Guard))
             self.accounts[i].guard = NULL
+            memset(&self._recorded[i], 0, sizeof(Recorded))
         self._internal = {
             asset: index for asset, index in self._internal.items() if index < count
         }
@@ -214,7 +230,7 @@ cdef class Books:
 
     cdef void taken(self, uint32_t account_in, const counter_t* amount) noexcept nogil:
         counter_add_wide(&self.accounts[account_in].relayed_taken, amount)
-        self._touch(&self.accounts[account_in])
+        self._touch_later(&self.accounts[account_in])
 
     cdef bint _in_flight_holds(self, AccountState* account, uint64_t amount) noexcept nogil:
         """What a crash could leave in doubt: sent, and not durably posted. The durable part of
@@ -227,7 +243,7 @@ cdef class Books:
             guard.marked_posted = account.credits_posted
             # What the present batch changed gets the next ticket, the rest has one already: else an
             # account whose Prepares are all refused would wait for a ticket that never comes.
-            guard.mark_ticket = self.ticket + account.dirty
+            guard.mark_ticket = self.ticket + (account.dirty & DIRTY_NOW)
             if guard.mark_ticket <= self.committed():
                 account.durable_posted = guard.marked_posted
         return counter_in_flight_holds(
@@ -246,32 +262,72 @@ cdef class Books:
         )
 
     cdef void _pack(self) noexcept nogil:
-        cdef uint32_t i
-        cdef int j
+        cdef uint32_t i = 0, index
         cdef AccountState* account
-        cdef uint8_t* record
-        for i in range(self._dirty_count):
+        cdef Recorded* sums
+        while i < self._dirty_count:
             if i + PACK_AHEAD < self._dirty_count:
-                # By now other packets' accounts have taken its place in the nearest cache.
-                account = &self.accounts[self._dirty[i + PACK_AHEAD]]
-                prefetch(account)
-                prefetch(&account.credits_posted)
-                prefetch(&account.relayed_taken)
-                prefetch(self._ids + <size_t>self._dirty[i + PACK_AHEAD] * ACCOUNT_ID_SIZE)
-            account = &self.accounts[self._dirty[i]]
-            record = self._packed + <size_t>i * STORE_ROW_SIZE
-            memcpy(
-                record, self._ids + <size_t>self._dirty[i] * ACCOUNT_ID_SIZE, ACCOUNT_ID_SIZE
-            )
-            for j in range(6):
-                counter_store(record + 16 + 16 * j, account_counters(account) + j)
-            counter_store(record + 16 + 16 * 6, &account.relayed_taken)
+                self._prefetch_row(self._dirty[i + PACK_AHEAD])
+            index = self._dirty[i]
+            account = &self.accounts[index]
+            if account.exchange != index:
+                sums = &self._recorded[account.exchange]
+                counter_replace_part(
+                    &sums.credits_pending, &self._recorded[index].debits_pending,
+                    &account.debits_pending,
+                )
+                counter_replace_part(
+                    &sums.debits_pending, &self._recorded[index].credits_pending,
+                    &account.credits_pending,
+                )
+                self._pack_row(i, &account.debits_pending, &account.credits_pending)
+                self._touch(&self.accounts[account.exchange])
+            i += 1
+        for i in range(self._dirty_count):
+            index = self._dirty[i]
+            if self.accounts[index].exchange == index:
+                sums = &self._recorded[index]
+                self._pack_row(i, &sums.debits_pending, &sums.credits_pending)
+
+    cdef void _prefetch_row(self, uint32_t index) noexcept nogil:
+        """By now other packets' accounts have taken its place in the nearest cache."""
+        cdef AccountState* account = &self.accounts[index]
+        prefetch(account)
+        prefetch(&account.credits_posted)
+        prefetch(&account.relayed_taken)
+        prefetch(&self._recorded[index])
+        prefetch(self._ids + <size_t>index * ACCOUNT_ID_SIZE)
+
+    cdef void _pack_row(
+        self, uint32_t place, const counter_t* debits_pending, const counter_t* credits_pending
+    ) noexcept nogil:
+        cdef uint32_t index = self._dirty[place]
+        cdef AccountState* account = &self.accounts[index]
+        cdef uint8_t* record = self._packed + <size_t>place * STORE_ROW_SIZE
+        memcpy(record, self._ids + <size_t>index * ACCOUNT_ID_SIZE, ACCOUNT_ID_SIZE)
+        counter_store(record + 16, debits_pending)
+        counter_store(record + 32, &account.debits_posted)
+        counter_store(record + 48, credits_pending)
+        counter_store(record + 64, &account.credits_posted)
+        counter_store(record + 80, &account.prepaid_pending)
+        counter_store(record + 96, &account.prepaid_posted)
+        counter_store(record + 112, &account.relayed_taken)
 
     cdef void _clean(self) noexcept nogil:
         cdef uint32_t i
         for i in range(self._dirty_count):
-            self.accounts[self._dirty[i]].dirty = 0
+            self.accounts[self._dirty[i]].dirty &= DIRTY_LISTED
         self._dirty_count = 0
+
+    cdef void _touch_listed(self) noexcept nogil:
+        cdef uint32_t i
+        cdef AccountState* account
+        for i in range(self._later_count):
+            account = &self.accounts[self._later[i]]
+            account.dirty &= ~DIRTY_LISTED
+            if account.dirty & DIRTY_LATER:
+                self._touch(account)
+        self._later_count = 0
 
     cdef uint64_t committed(self) noexcept nogil:
         return self.ticket

@@ -59,6 +59,13 @@ static inline void counter_add_wide(counter_t *c, const counter_t *amount)
     counter_assign(c, counter_value(c) + counter_value(amount));
 }
 
+/* The sum of parts in which one changes: out with what it was, in with what it is. */
+static inline void counter_replace_part(counter_t *sum, counter_t *was, const counter_t *is)
+{
+    counter_assign(sum, counter_value(sum) - counter_value(was) + counter_value(is));
+    *was = *is;
+}
+
 static inline int counter_is_zero(const counter_t *c)
 {
     return !(c->low | c->high);

@@ -19,6 +19,7 @@ cdef extern from "counter.h" nogil:
     void counter_add(counter_t* counter, uint64_t amount)
     int counter_sub_checked(counter_t* counter, uint64_t amount)
     void counter_add_wide(counter_t* counter, const counter_t* amount)
+    void counter_replace_part(counter_t* sum, counter_t* was, const counter_t* now)
     bint counter_is_zero(const counter_t* counter)
     bint counter_equal(const counter_t* a, const counter_t* b)
     void counter_store(uint8_t* out, const counter_t* counter)

@@ -18,7 +18,7 @@ from fastilp._core.counter cimport (
     counter_add, counter_add_wide, counter_equal, counter_from_int, counter_is_zero, counter_load,
     counter_t,
 )
-from fastilp._core.limits cimport COMMIT_STALL_MS
+from fastilp._core.limits cimport COMMIT_STALL_MS, RECORD_LATER_MS
 from fastilp._core.store cimport STORE_HEALTHY, Store
 
 from fastilp._core.account_record import (
@@ -47,7 +47,7 @@ cdef bint _is_settled(AccountState* account) noexcept nogil:
 cdef class Ledger(Books):
     def __cinit__(self):
         self._crash_report = []
-        self._waiting_since_ms = -1
+        self._waiting_since_ms = self._later_ms = -1
 
     @classmethod
     def open(cls, path, *, durability="commit", map_size=1 << 30, preallocate=16 << 20):
@@ -273,6 +273,8 @@ cdef class Ledger(Books):
         return self.ticket + 1
 
     cdef uint64_t commit(self, int64_t now_ms) noexcept nogil:
+        if self._later_count and self._is_later(now_ms):
+            self._touch_listed()
         if self._dirty_count == 0:
             return self.ticket
         if now_ms >= 0 and self._waiting_since_ms < 0:
@@ -287,6 +289,18 @@ cdef class Ledger(Books):
         self.store.submit(self._packed, self._dirty, self._dirty_count, self.ticket)
         self._clean()
         return self.ticket
+
+    cdef bint _is_later(self, int64_t now_ms) noexcept nogil:
+        """Whether what waits to be recorded is due; -1: now or never."""
+        if now_ms < 0 or 0 <= self._later_ms <= now_ms:
+            self._later_ms = -1
+            return True
+        if self._later_ms < 0:
+            self._later_ms = now_ms + RECORD_LATER_MS
+        return False
+
+    cdef int64_t later_ms(self) noexcept nogil:
+        return self._later_ms if self._later_count and self.store is not None else -1
 
     cdef uint64_t committed(self) noexcept nogil:
         return self._released if self.store is None else self.store.committed()
@@ -361,7 +375,8 @@ cdef class Ledger(Books):
         for index, internal, amount, settles in moves:
             self._move(index, internal, amount, settles)
         if self.store is None:
-            return self.commit(-1) if self._dirty_count else self._next_unrecorded()
+            self._clean()
+            return self._next_unrecorded()
         self.ticket += 1
         self._pack()
         self.store.submit_records(

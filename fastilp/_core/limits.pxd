@@ -51,6 +51,9 @@ cdef enum:
     COMMIT_MARGIN_MS = 500
     # A commit older than this is a stalled disk: new Prepares get T00 until it ends, ms.
     COMMIT_STALL_MS = 1_000
+    # What a crash makes void anyway (pending money, what was relayed) waits so long for a record
+    # that has to be written, ms.
+    RECORD_LATER_MS = 100
 
     # --- Links ----------------------------------------------------------------------------------
     # Bytes waiting on one link. Above it Prepares to that link get T02 and Prepares from it T03;

@@ -553,6 +553,9 @@ cdef class Switch(Admission):
         """When process must be called again even if nothing arrives; None if there is no such
         time."""
         cdef int64_t deadline_ms = self._in_flight.next_deadline_ms()
+        cdef int64_t later_ms = self.ledger.later_ms()
+        if later_ms >= 0 and (deadline_ms < 0 or later_ms < deadline_ms):
+            deadline_ms = later_ms
         if self._gate.waiting() and (deadline_ms < 0 or self._gate.earliest_ms < deadline_ms):
             deadline_ms = self._gate.earliest_ms
         if self._has_taken():

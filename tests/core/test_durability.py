@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.core.conftest import MakeHub
+from tests.reference.books import RECORD_LATER_MS
 from tests.reference.hub import PREIMAGE, Hub
 from tests.reference.packets import Fulfill, Reject
 
@@ -94,6 +95,7 @@ def test_short_prepare_leaves_no_time_to_commit(manual: Hub) -> None:
 
 def test_stall_of_a_second_stops_new_money(manual: Hub) -> None:
     sent_id = manual.forwarded(1, in_ms=30_000)
+    manual.run(RECORD_LATER_MS)
     manual.run(1_000)
     manual.forwarded(2, in_ms=30_000)
     manual.run(1)
@@ -204,7 +206,7 @@ def test_recorded_and_never_relayed(stored: Hub, make_hub: MakeHub, tmp_path: Pa
     assert report(again(make_hub, tmp_path)) == {}
 
 
-def test_what_leaves_is_recorded_one_batch_later(stored: Hub) -> None:
+def test_what_leaves_is_recorded_soon_after(stored: Hub) -> None:
     """It is written to the sockets after the batch, and a crash before that has to be reported."""
     store = stored.ledger.store
     if store is None:
@@ -222,6 +224,7 @@ def test_what_leaves_is_recorded_one_batch_later(stored: Hub) -> None:
     assert relayed() == 0
     assert stored.switch.next_deadline_ms() == stored.now_ms
     stored.run()
+    stored.run(RECORD_LATER_MS)
     assert relayed() == 100
     assert stored.switch.next_deadline_ms() is None
     stored.ledger.close()

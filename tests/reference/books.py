@@ -25,6 +25,7 @@ SUMMED = ("debits_pending", "credits_pending", "debits_posted", "credits_posted"
 KINDS = ("exchange", "settlement", "written_off")
 RECORDS_MAX = 500
 COMMIT_STALL_MS = 1_000
+RECORD_LATER_MS = 100
 
 Asset = tuple[str, int]
 
@@ -39,6 +40,8 @@ class Row:
         self.mark_ticket = 0
         self.marked_posted = 0
         self.durable_posted = 0
+        # A threshold is looked at whenever the account is recorded.
+        self.settles = False
 
     def add(self, counter: str, amount: int) -> None:
         self.counters[counter] += amount
@@ -72,6 +75,10 @@ class ModelLedger:
         self.committed_ticket = 0
         self.rows: dict[bytes, Row] = {}
         self.touched: list[bytes] = []
+        # Changed in nothing that a record has to say at once; `listed` until the next look.
+        self.later: set[bytes] = set()
+        self.listed: set[bytes] = set()
+        self.later_ms: int | None = None
         # The stall rule: since when no commit has ended, and which one ended last.
         self.waiting_since_ms: int | None = None
         self.progress_ticket = 0
@@ -164,6 +171,13 @@ class ModelLedger:
         if key not in self.touched:
             self.touched.append(key)
 
+    def touch_later(self, key: bytes) -> None:
+        if self.rows[key].settles:
+            self.touch(key)
+        else:
+            self.later.add(key)
+            self.listed.add(key)
+
     # --- the three movements --------------------------------------------------------------------
 
     def reserve_debit(self, key: bytes, amount: int) -> int:
@@ -173,7 +187,7 @@ class ModelLedger:
         row.add("debits_pending", amount)
         row.add("prepaid_pending", share)
         self.internal(row.asset, "exchange").add("credits_pending", amount)
-        self.touch(key)
+        self.touch_later(key)
         return share
 
     def finish_debit(self, key: bytes, amount: int, share: int, *, post: bool) -> None:
@@ -186,13 +200,13 @@ class ModelLedger:
             row.add("debits_posted", amount)
             row.add("prepaid_posted", -share)
             exchange.add("credits_posted", amount)
-        self.touch(key)
+        (self.touch if post else self.touch_later)(key)
 
     def reserve_credit(self, key: bytes, amount: int) -> None:
         row = self.rows[key]
         row.add("credits_pending", amount)
         self.internal(row.asset, "exchange").add("debits_pending", amount)
-        self.touch(key)
+        self.touch_later(key)
 
     def finish_credit(self, key: bytes, amount: int, *, post: bool) -> None:
         row = self.rows[key]
@@ -202,7 +216,7 @@ class ModelLedger:
         if post:
             row.add("credits_posted", amount)
             exchange.add("debits_posted", amount)
-        self.touch(key)
+        (self.touch if post else self.touch_later)(key)
 
     def relayed(self, key: bytes, amount: int) -> None:
         """Not in a record before the shells have taken it."""
@@ -212,11 +226,22 @@ class ModelLedger:
 
     def submit(self, now_ms: int) -> None:
         """End of a batch: what was touched goes under one new ticket, if anything was."""
+        self.look_at_later(now_ms)
         if not self.touched:
             return
         if self.waiting_since_ms is None:
             self.waiting_since_ms = now_ms
         self.next_ticket()
+
+    def look_at_later(self, now_ms: int) -> None:
+        if not self.listed:
+            return
+        if self.later_ms is None:
+            self.later_ms = now_ms + RECORD_LATER_MS
+        elif self.later_ms <= now_ms:
+            for key in self.later:
+                self.touch(key)
+            self.later, self.listed, self.later_ms = set(), set(), None
 
     def next_ticket(self) -> int:
         self.end_batch()
@@ -226,6 +251,7 @@ class ModelLedger:
         return self.ticket
 
     def end_batch(self) -> None:
+        self.later -= set(self.touched)
         self.touched = []
 
     def release(self, ticket: int | None = None) -> None:

@@ -98,6 +98,10 @@ class ModelSwitch(Pipeline):
         account.settings.update(settings)
         if account.settings["max_in_flight_amount"] is not None and not watched:
             self.ledger.start_mark(account.id)
+        self.ledger.rows[account.id].settles = (
+            account.settings["settle_threshold"] is not None
+            and account.settings["settle_to"] is not None
+        )
         for bucket, name in (
             (account.packets, "packets_per_minute_limit"),
             (account.amounts, "amount_per_minute_limit"),
