@@ -61,6 +61,14 @@ class AccountDetails:
     amount_per_minute_limit_out: int | None = None
     allowed_destinations: tuple[str, ...] | None = None
     circuit_breaker: bool = False
+    receive_routes: bool | None = None
+    send_routes: bool | None = None
+    send_all_routes: bool = False
+    route_priority: int = 0
+    route_weight: int = 1
+    routes_max: int = 200_000
+    import_allow: tuple[str, ...] | None = None
+    import_deny: tuple[str, ...] | None = None
     spread: Decimal | None = None
     ilp_over_http_url: str | None = None
     ilp_over_http_incoming_token: bytes | None = None

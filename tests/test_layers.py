@@ -20,7 +20,13 @@ BELOW: dict[str, set[str]] = {
     "output": {"noted"},
     "noted": {"tables", "inflight"},
     "tables": {
-        "account_settings", "ledger", "connection_batch", "connection_btp", "policy", "forwarding",
+        "account_settings",
+        "choices",
+        "ledger",
+        "connection_batch",
+        "connection_btp",
+        "policy",
+        "forwarding",
         "rates",
     },
     "http_in": {"link", "http_socket", "codec_http"},
@@ -57,6 +63,7 @@ BELOW: dict[str, set[str]] = {
     "directory": set(),
     "account_record": set(),
     "account_settings": {"packet", "rates"},
+    "choices": set(),
     "limits": set(),
     "prefix_log": set(),
 }

@@ -1,7 +1,8 @@
 # Stages 4 to 6: admit, route, convert.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from fastilp._core.choices cimport RouteGroup
 from fastilp._core.output cimport Output
 from fastilp._core.row cimport Row
 
@@ -37,6 +38,11 @@ cdef class Admission(Output):
     cdef void stage_route(self) noexcept nogil
     cdef uint8_t route_plain(self, Row* row) noexcept nogil
     cdef uint8_t route_found(self, Row* row, uint32_t account_out) noexcept nogil
+    cdef uint32_t route_choice(self, uint32_t target, const Row* row) noexcept nogil
+    cdef uint32_t route_share(self, RouteGroup* group, const Row* row) noexcept nogil
+    cdef uint32_t route_share_rest(
+        self, RouteGroup* group, uint32_t account_in, uint64_t hashed, uint32_t gone
+    ) noexcept nogil
     cdef uint8_t route_special(self, Row* row) noexcept nogil
     cdef void stage_convert(self) noexcept nogil
     cdef uint8_t convert(self, Row* row) noexcept nogil

@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp
 
+from fastilp._core.choices cimport ROUTE_GROUP, RouteGroup
 from fastilp._core.forwarding cimport FORWARDING_NONE
 from fastilp._core.limits cimport COMMIT_MARGIN_MS
 from fastilp._core.output cimport Output
@@ -29,8 +30,14 @@ from fastilp._core.status cimport (
 )
 from fastilp._core.tables cimport (
     CONTROL_LINK, WAY_CLOSED, WAY_PUNTED, WAY_RESTRICTED, Way, address_network, prefetch_account,
-    prefetch_link,
+    prefetch_link, way_is_up,
 )
+
+cdef extern from "hash.h" nogil:
+    ctypedef struct hash_path_t:
+        pass
+    void hash_start(hash_path_t* path)
+    uint64_t hash_prefix(hash_path_t* path, const uint8_t* at, size_t size)
 
 
 cdef inline bint _is_peer(const uint8_t* address, uint32_t size) noexcept nogil:
@@ -190,6 +197,10 @@ cdef class Admission(Output):
                     count += 1
         self._forwarding.lookup_many(self._pointers, self._sizes, self._targets, count)
         for i in range(count):
+            if self._targets[i] & ROUTE_GROUP:
+                self._targets[i] = self.route_choice(
+                    self._targets[i], &self.batch.rows[self._column_rows[i]]
+                )
             if self._targets[i] != FORWARDING_NONE:
                 prefetch_account(self, self._targets[i])
         for i in range(count):
@@ -213,6 +224,59 @@ cdef class Admission(Output):
         if self._is_own(destination, row.destination_size):
             return STATUS_UNREACHABLE
         return STATUS_OK
+
+    cdef uint32_t route_choice(self, uint32_t target, const Row* row) noexcept nogil:
+        """Of several next hops: the one whose share the destination falls into, else the first one,
+        else the next one that is up. Never back to the sender in place of another: that is how
+        packets come to run in circles."""
+        cdef RouteGroup* group
+        cdef uint32_t i
+        if target == FORWARDING_NONE:
+            return target
+        group = &self._choices.groups[target & ~<uint32_t>ROUTE_GROUP]
+        i = self.route_share(group, row) if group.weight else 0
+        if way_is_up(&self.ways[group.accounts[i]]):
+            return group.accounts[i]
+        for i in range(group.count):
+            if group.accounts[i] != row.account_in and way_is_up(&self.ways[group.accounts[i]]):
+                return group.accounts[i]
+        return group.accounts[0]
+
+    cdef uint32_t route_share(self, RouteGroup* group, const Row* row) noexcept nogil:
+        """Which of those that share, by the destination alone. When one goes down, destinations of
+        the others stay where they are."""
+        cdef hash_path_t path
+        cdef uint32_t i = 0, point, left = group.weight
+        cdef const uint8_t* address = self.batch.packets.bytes + row.offset + row.destination
+        cdef uint64_t hashed
+        hash_start(&path)
+        hashed = hash_prefix(&path, address, row.destination_size)
+        point = <uint32_t>(hashed % left)
+        for i in range(group.shared):
+            if point < group.weights[i]:
+                break
+            point -= group.weights[i]
+        if group.accounts[i] != row.account_in and way_is_up(&self.ways[group.accounts[i]]):
+            return i
+        return self.route_share_rest(group, row.account_in, hashed, i)
+
+    cdef uint32_t route_share_rest(
+        self, RouteGroup* group, uint32_t account_in, uint64_t hashed, uint32_t gone
+    ) noexcept nogil:
+        """The same among those that are up; `gone` if none is."""
+        cdef uint32_t i, point, total = 0
+        for i in range(group.shared):
+            if group.accounts[i] != account_in and way_is_up(&self.ways[group.accounts[i]]):
+                total += group.weights[i]
+        if total == 0:
+            return gone
+        point = <uint32_t>((hashed >> 32) % total)
+        for i in range(group.shared):
+            if group.accounts[i] != account_in and way_is_up(&self.ways[group.accounts[i]]):
+                if point < group.weights[i]:
+                    return i
+                point -= group.weights[i]
+        return gone
 
     cdef uint8_t route_found(self, Row* row, uint32_t account_out) noexcept nogil:
         row.account_out = account_out

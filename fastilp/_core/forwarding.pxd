@@ -43,6 +43,8 @@ cdef class ForwardingTable:
     cdef void lookup_many(
         self, const uint8_t** addresses, const uint32_t* sizes, uint32_t* targets, size_t count
     ) noexcept nogil
+    # Target of this very prefix, or FORWARDING_NONE.
+    cdef uint32_t exact(self, const uint8_t* prefix, size_t size) noexcept nogil
     # Set or replace. -1 when memory is exhausted, -2 when the prefix has too many segments or
     # characters.
     cdef int insert(self, const uint8_t* prefix, size_t size, uint32_t target) noexcept nogil

@@ -203,6 +203,15 @@ cdef class ForwardingTable:
             path.depth = self._depth_used[path.depth - 1]
         return self._default_target
 
+    cdef uint32_t exact(self, const uint8_t* prefix, size_t size) noexcept nogil:
+        cdef Forward* slot
+        if size == 0:
+            return self._default_target
+        if size > ADDRESS_SIZE_MAX:
+            return FORWARDING_NONE
+        slot = self._find(_tag_of(prefix, size), prefix, size)
+        return log_target(log_at(&self._log, slot.offset)) if slot.offset else FORWARDING_NONE
+
     cdef void lookup_many(
         self, const uint8_t** addresses, const uint32_t* sizes, uint32_t* targets, size_t count
     ) noexcept nogil:

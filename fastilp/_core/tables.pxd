@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
+from fastilp._core.choices cimport RouteChoices
 from fastilp._core.forwarding cimport ForwardingTable
 from fastilp._core.books cimport Account
 from fastilp._core.ledger cimport Ledger
@@ -58,6 +59,7 @@ cdef class Tables:
     cdef readonly Link control
     cdef RateTable _rates
     cdef ForwardingTable _forwarding
+    cdef RouteChoices _choices      # of prefixes with several next hops
     cdef ForwardingTable _marked    # prefixes of destinations that control decides about
     cdef size_t _marked_count
     cdef Way* ways
@@ -83,6 +85,7 @@ cdef class Tables:
 
     cdef Link _open(self, Account account, str kind, str name, bint local)
     cdef int _receive_one(self, triple) except -1
+    cdef tuple _indexes_of(self, Account first, others)
     # The account of this switch with an index, or None.
     cdef Account _handle(self, uint32_t index)
     cdef int _apply_restrictions(
@@ -116,6 +119,11 @@ cdef inline void prefetch_account(Tables tables, uint32_t index) noexcept nogil:
     prefetch(counters)
     prefetch(counters + 64)
     prefetch(counters + 128)
+
+
+cdef inline bint way_is_up(const Way* way) noexcept nogil:
+    """Whether a Prepare could be sent there."""
+    return way.egress != NULL and way.egress.up and not way.special & WAY_CLOSED
 
 
 # Whoever has more than a share of a room that others need too leaves the last share of it to them:

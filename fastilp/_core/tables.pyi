@@ -84,8 +84,17 @@ class Tables:
     def turn_is_full(self) -> bool:
         """Connections have brought all the Prepares that go into one batch; the rest waits for
         `process`."""
-    def set_route(self, prefix: str, account: Account) -> None:
-        """Whole-segment prefix, "" = default. Raises UsageError for an invalid prefix."""
+    def set_route(
+        self,
+        prefix: str,
+        account: Account,
+        others: Sequence[Account] = (),
+        weights: Sequence[int] = (),
+    ) -> None:
+        """Whole-segment prefix, "" = default. While the account's link is down or suspended the
+        next one of the others that is up takes its place, from the next packet on. With `weights`,
+        of the account and of the first of the others, these share the traffic: each destination
+        keeps its next hop. At most 8 accounts count. Raises UsageError for an invalid prefix."""
     def del_route(self, prefix: str) -> None:
         """KeyError if there is none."""
     def routes(self) -> dict[str, Account]: ...

@@ -11,6 +11,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
+from fastilp._core.choices cimport RouteChoices, is_group
 from fastilp._core.connection_batch cimport BatchConnection
 from fastilp._core.connection_btp cimport BtpConnection
 from fastilp._core.forwarding cimport ForwardingTable
@@ -85,6 +86,7 @@ cdef class Tables:
         self._settings = {}
         self._rates = RateTable()
         self._forwarding = ForwardingTable()
+        self._choices = RouteChoices()
         self._marked = ForwardingTable()
         self._suspended = {}
         self.ledger = ledger
@@ -491,31 +493,50 @@ cdef class Tables:
 
     # --- routes and rates -------------------------------------------------------------------------
 
-    def set_route(self, str prefix, Account account not None):
-        """Send what matches `prefix` (whole segments, "" = default) to an account. Raises
-        UsageError."""
+    def set_route(self, str prefix, Account account not None, others=(), weights=()):
+        """Send what matches `prefix` to an account; see tables.pyi. Raises UsageError."""
         self._check(account)
         cdef bytes octets = prefix.encode("ascii", "replace")
+        cdef uint32_t before, target = account.index
         cdef int result
         if not address_prefix_valid(octets, len(octets)):
             raise UsageError(
                 f"{prefix!r} is not a valid prefix of ILP addresses, such as g.hub.bob"
             )
-        result = self._forwarding.insert(octets, len(octets), account.index)
+        before = self._forwarding.exact(octets, len(octets))
+        if others:
+            target = self._choices.take(self._indexes_of(account, others), tuple(weights))
+        result = self._forwarding.insert(octets, len(octets), target)
+        self._choices.give_back(before if result == 0 else target)
         if result == -2:
             raise UsageError(f"a prefix may have at most {PREFIX_SEGMENTS_MAX} segments")
         if result < 0:
             raise MemoryError()
 
+    cdef tuple _indexes_of(self, Account first, others):
+        cdef Account account
+        indexes = [first.index]
+        for account in others:
+            self._check(account)
+            indexes.append(account.index)
+        return tuple(indexes)
+
     def del_route(self, str prefix):
         """KeyError if there is no such route."""
-        self._forwarding.remove(prefix.encode())
+        cdef bytes octets = prefix.encode()
+        cdef uint32_t before = self._forwarding.exact(octets, len(octets))
+        self._forwarding.remove(octets)
+        self._choices.give_back(before)
 
     def routes(self):
         """Prefix -> account."""
-        return {
-            prefix.decode(): self._handle(target) for prefix, target in self._forwarding.items()
-        }
+        cdef uint32_t target
+        found = {}
+        for prefix, target in self._forwarding.items():
+            if is_group(target):
+                target = self._choices.groups[target & 0x7FFF_FFFF].accounts[0]
+            found[prefix.decode()] = self._handle(target)
+        return found
 
     def set_rate(self, str asset_code, rate):
         """Value of one standard unit. Raises UsageError."""

@@ -43,6 +43,14 @@ FIELDS: dict[str, tuple[str, str]] = {
     "spread": ("FRACTION", "Of conversions from this account, as 0.001; else that of the node."),
     "allowed_destinations": ("PREFIX,…", "It may only pay to these prefixes."),
     "circuit_breaker": ("true|false", "No packets to it for a while after its link failed."),
+    "receive_routes": ("true|false", "Take the routes it announces; else by its relation."),
+    "send_routes": ("true|false", "Announce routes to it; else by its relation."),
+    "send_all_routes": ("true|false", "Also those that peers and the parent announced."),
+    "route_priority": ("N", "Its routes before those of a lower one; 0 if left out."),
+    "route_weight": ("N", "Its share where equal routes share the traffic; 1 if left out."),
+    "routes_max": ("N", "Routes that are kept of it; 200000 if left out."),
+    "import_allow": ("PREFIX,…", "Routes to these prefixes are taken from it, no others."),
+    "import_deny": ("PREFIX,…", "Routes to these prefixes are not taken from it."),
     "in_flight_in_max": ("N", "Packets from it that wait for an answer at a time."),
     "in_flight_out_max": ("N", "Packets to it that wait for an answer at a time."),
     "ilp_over_batch_url": ("URL", "Dialled for the batch protocol: ilp+tcp://…, ilp+tls://…"),
@@ -50,7 +58,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "ilp_over_batch_outgoing_token": ("TOKEN", _TOKEN_OUT),
     "endpoint": ("KIND", "loopback: the node itself answers the account's packets."),
 }
-_LISTS = ("allowed_destinations",)
+_LISTS = ("allowed_destinations", "import_allow", "import_deny")
 REQUIRED = ("asset_code", "asset_scale")
 # What `PUT /accounts/<username>/settings` takes.
 SETTINGS = (

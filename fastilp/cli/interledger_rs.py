@@ -24,6 +24,7 @@ _NAMES = {
     "http_bind_address": ("listen", "http"),
     "settlement_api_bind_address": ("listen", "settlement"),
     "exchange_rate.spread": ("exchange_rate", "spread"),
+    "route_broadcast_interval": ("routing", "route_broadcast_interval"),
 }
 _REASONS = {
     "database_url": "the books are in node.data_dir; accounts are not taken over from Redis",
@@ -38,7 +39,12 @@ def imported(source: Path | None) -> tuple[str, list[str]]:
     settings = _flat(_read(source) if source is not None else {}) | _environment()
     if not settings:
         raise ConfigError("nothing to import: no file, and no variable ILP_…")
-    sections: dict[str, dict[str, str]] = {"node": {}, "listen": {}, "exchange_rate": {}}
+    sections: dict[str, dict[str, str]] = {
+        "node": {},
+        "listen": {},
+        "exchange_rate": {},
+        "routing": {},
+    }
     left_out = []
     for name, value in settings.items():
         if name in _NAMES:

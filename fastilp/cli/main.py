@@ -43,15 +43,13 @@ COMMANDS = {
         "fastilp.cli.rates", "Exchange rates: the value of one standard unit of each asset."
     ),
     "routes": Lazy(
-        "fastilp.cli.routes", "Routes: which account the packets of an address prefix go to."
+        "fastilp.cli.routing", "Routes: which account the packets of an address prefix go to."
     ),
     "settlement-engines": Lazy(
         "fastilp.cli.settlement_engines",
         "Settlement engines of assets, for accounts without one of their own.",
     ),
-    "logs": Lazy(
-        "fastilp.cli.logs", "Change the log level of a running node, until it stops."
-    ),
+    "logs": Lazy("fastilp.cli.logs", "Change the log level of a running node, until it stops."),
     "drain": Lazy(
         "fastilp.cli.drain",
         "Let a running node take no more packets and finish those that are in flight.",
@@ -129,4 +127,3 @@ def main() -> None:
     except KeyboardInterrupt:
         # Behind a command; of one that runs typer makes the same.
         sys.exit(INTERRUPTED_STATUS)
-

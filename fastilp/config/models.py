@@ -35,6 +35,9 @@ from fastilp.control.values import (
     Prefix,
     Rate,
     RateProvider,
+    RoutePriority,
+    RoutesMax,
+    RouteWeight,
     Seed,
     ServiceName,
     Share,
@@ -116,6 +119,13 @@ class CircuitBreakerConfig(_Section):
     open_ms: Milliseconds = 30_000
 
 
+class RoutingConfig(_Section):
+    """How the node tells its neighbours of routes, and chooses between theirs."""
+
+    route_broadcast_interval: Annotated[int, whole_number(100, 3_600_000)] = 30_000
+    multipath: bool = False
+
+
 class PrometheusConfig(_Section):
     """Metrics without a token at an address of their own, and counters by kind of account."""
 
@@ -176,6 +186,14 @@ class AccountConfig(_Section):
     amount_per_minute_limit_out: U64 | None = None
     allowed_destinations: AllowedDestinations | None = None
     circuit_breaker: bool = False
+    receive_routes: bool | None = None
+    send_routes: bool | None = None
+    send_all_routes: bool = False
+    route_priority: RoutePriority = 0
+    route_weight: RouteWeight = 1
+    routes_max: RoutesMax = 200_000
+    import_allow: AllowedDestinations | None = None
+    import_deny: AllowedDestinations | None = None
     ilp_over_http_url: HttpUrl | None = None
     ilp_over_http_incoming_token: Token | None = None
     ilp_over_http_outgoing_token: Token | None = None
@@ -201,6 +219,7 @@ class Settings(BaseSettings):
     exchange_rate: ExchangeRateConfig = ExchangeRateConfig()
     logging: LoggingConfig = LoggingConfig()
     circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
+    routing: RoutingConfig = RoutingConfig()
     prometheus: PrometheusConfig = PrometheusConfig()
     packet_records: PacketRecordsConfig = PacketRecordsConfig()
     alerts: AlertsConfig = AlertsConfig()

@@ -11,6 +11,7 @@ import bisect
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 from fastilp._core.books import Account
@@ -253,6 +254,24 @@ class Accounts:
         entry.details, entry.origin = new, origin
         self.wiring.update(account, old, new)
         return ticket
+
+    def readdress(self, address: str) -> None:
+        """The node has another address: accounts below the old one get one below the new one, and
+        keep their names. What the settings say of them stays; a record says what they have now."""
+        below = f"{self.switch.address}."
+        self.switch.address = address
+        puts: Puts = []
+        for entry in self.entries():
+            old = entry.details
+            if old.ilp_address.startswith(below) and not entry.closing:
+                new = replace(old, ilp_address=f"{address}.{old.ilp_address[len(below) :]}")
+                self.routing.remove_address(old.ilp_address)
+                self.routing.set_address(new.ilp_address, entry.account)
+                entry.details = new
+                puts.append(self._put(entry.account, new, entry.origin))
+        if self.switch.ledger.store is not None:
+            for start in range(0, len(puts), _RECORDS_PER_CALL):
+                self.switch.ledger.transact(puts=puts[start : start + _RECORDS_PER_CALL])
 
     async def close(self, username: str, *, also: Also = _nothing) -> int:
         """Take no more packets, let what is in flight end, then close for good: the balance goes to

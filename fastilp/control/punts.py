@@ -1,10 +1,11 @@
 """What the switch hands up: Prepares to our own address and to `peer.`, which only control can
 answer, and those that are marked for a `Service`.
 
-Owner of `Switch.control`; the pump calls `flush` when something waits there. Imports _core,
-ildcp, echo, services and types. Promises one answer to each punt: a Fulfill, a Reject, or the
-Prepare that goes on in its place (docs/data-path.md); at once, unless a service takes its time.
-Nothing that a peer sends makes it raise.
+Owner of `Switch.control`; the pump calls `flush` when something waits there, and answers to our
+own requests come out of it too. Imports _core, the peer protocols, services and types. Promises one
+answer to each punt: a Fulfill, a Reject, or the Prepare that goes on in its place
+(docs/data-path.md); at once, unless a service or a route update takes its time. Nothing that a peer
+sends makes it raise.
 """
 
 import asyncio
@@ -15,10 +16,14 @@ from fastilp._core.books import Account
 from fastilp._core.link import Link
 from fastilp._core.packet import Fulfill, Prepare, Reject
 from fastilp._core.switch import Switch
-from fastilp.control import echo, ildcp
+from fastilp.control import ccp, echo, ildcp
+from fastilp.control.neighbours import Neighbours
+from fastilp.control.requests import Requests
 from fastilp.control.services import Answer, Services
 from fastilp.errors import DecodeError
 from fastilp.types import AccountDetails, Relation
+
+_PREPARE = 12
 
 
 class Punts:
@@ -30,8 +35,12 @@ class Punts:
         details: Callable[[str], AccountDetails | None],
         wake: Callable[[], None],
         services: Services | None = None,
+        requests: Requests | None = None,
     ) -> None:
         self._switch = switch
+        self.requests = requests or Requests(switch, wake)
+        self.neighbours: Neighbours | None = None
+        """Who answers route control and route updates; without them nobody does."""
         self._details = details
         self._wake = wake
         self.services = services or Services(switch)
@@ -44,14 +53,22 @@ class Punts:
         """Take what waits on the control link and answer it."""
         answers = []
         for request_id, packet in link.take():
-            answer = self.answer(self._switch.punt_account(request_id), packet)
+            if packet[0] != _PREPARE:
+                self.requests.answered(request_id, packet)
+                continue
+            answer = self.answer(self._switch.punt_account(request_id), packet, request_id)
             if isawaitable(answer):
                 self._answer_later(link, request_id, answer)
-            else:
+            elif answer is not None:
                 answers.append((request_id, bytes(answer)))
         if answers:
             link.receive(answers)
             self._wake()
+
+    def reply(self, request_id: int, answer: Answer) -> None:
+        """The answer to a punt that was not answered at once."""
+        self._switch.control.receive([(request_id, bytes(answer))])
+        self._wake()
 
     def _answer_later(self, link: Link, request_id: int, answer: Awaitable[Answer]) -> None:
         """One that has expired meanwhile is an answer to nothing."""
@@ -66,8 +83,10 @@ class Punts:
         self._thinking.add(task)
         task.add_done_callback(answered)
 
-    def answer(self, account: Account, packet: bytes) -> Answer | Awaitable[Answer]:
-        """What control says to one punted Prepare of an account."""
+    def answer(
+        self, account: Account, packet: bytes, request_id: int
+    ) -> Answer | Awaitable[Answer] | None:
+        """What control says to one punted Prepare of an account. None: `reply` follows."""
         try:
             prepare = Prepare.decode(packet)
         except DecodeError as error:
@@ -80,6 +99,10 @@ class Punts:
             return self._reject("F03", f"{prepare.destination} takes no money; send amount 0")
         if prepare.destination == ildcp.DESTINATION:
             return self._answer_ildcp(account, prepare)
+        if prepare.destination in (ccp.CONTROL, ccp.UPDATE) and self.neighbours is not None:
+            if prepare.execution_condition != ildcp.CONDITION:
+                return self._wrong_condition(prepare)
+            return self.neighbours.handle(request_id, account, prepare)
         return self._reject("F01", f"there is no {prepare.destination} here")
 
     def _answer_own_address(self, prepare: Prepare) -> Answer:
@@ -92,7 +115,7 @@ class Punts:
 
     def _answer_ildcp(self, account: Account, prepare: Prepare) -> Answer:
         if prepare.execution_condition != ildcp.CONDITION:
-            return self._reject("F01", "the condition of peer.config is SHA-256 of 32 zero bytes")
+            return self._wrong_condition(prepare)
         details = self._details(account.name)
         if details is None or not self._is_assigned(details):
             return self._reject("F00", f"we assign no address to account {account.name}")
@@ -104,6 +127,10 @@ class Punts:
         if details.routing_relation in (Relation.CHILD, Relation.NON_ROUTING_ACCOUNT):
             return True
         return details.ilp_address != f"{self._switch.address}.{details.username}"
+
+    def _wrong_condition(self, prepare: Prepare) -> Reject:
+        where = prepare.destination
+        return self._reject("F01", f"the condition of {where} is SHA-256 of 32 zero bytes")
 
     def _reject(self, code: str, message: str) -> Reject:
         return Reject(code=code, triggered_by=self._switch.address, message=message)

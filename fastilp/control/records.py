@@ -29,6 +29,8 @@ _CORE_SETTINGS = (
     "allowed_destinations",
     "spread",
 )
+# Lists of prefixes, JSON in a record.
+_LISTS = ("allowed_destinations", "import_allow", "import_deny")
 _DEFAULTS = {field.name: field.default for field in fields(AccountDetails)}
 _PLAIN = {
     "account_id",
@@ -69,8 +71,9 @@ def record_of(
             values[name] = vault.seal(account_id, name, values[name])
     values["routing_relation"] = details.routing_relation.value
     values["endpoint"] = details.endpoint.value if details.endpoint else None
-    if details.allowed_destinations is not None:
-        values["allowed_destinations"] = json.dumps(details.allowed_destinations)
+    for name in _LISTS:
+        if values[name] is not None:
+            values[name] = json.dumps(values[name])
     values["spread"] = None if details.spread is None else str(details.spread)
     return AccountRecord(account_id=account_id, origin=origin, **values)
 
@@ -93,7 +96,8 @@ def details_of_record(record: AccountRecord, vault: Vault) -> AccountDetails:
             values[name] = vault.unseal(record.account_id, name, values[name])
     values["routing_relation"] = Relation(record.routing_relation)
     values["endpoint"] = EndpointKind(record.endpoint) if record.endpoint else None
-    if record.allowed_destinations is not None:
-        values["allowed_destinations"] = tuple(json.loads(record.allowed_destinations))
+    for name in _LISTS:
+        if values[name] is not None:
+            values[name] = tuple(json.loads(values[name]))
     values["spread"] = None if record.spread is None else Decimal(record.spread)
     return AccountDetails(**values)

@@ -19,16 +19,16 @@ from fastilp.control.accounts import Accounts
 from fastilp.control.api.context import Context, Health
 from fastilp.control.events import Events
 from fastilp.control.punts import Punts
-from fastilp.control.routing import Routing
 from fastilp.control.tables import NodeTables
 from fastilp.control.tracing import Tracing
 from fastilp.control.vault import Vault
 from fastilp.errors import ConfigError
 from fastilp.node.admin import Admin
-from fastilp.node.details import details_of
+from fastilp.node.details import details_of, rebased
 from fastilp.node.listeners import Listeners
 from fastilp.node.listening import check_addresses
 from fastilp.node.monitoring import Monitoring
+from fastilp.node.network import Network, make_routing, own_address
 from fastilp.node.oversight import Oversight
 from fastilp.node.rating import make_feed
 from fastilp.node.reload import reload
@@ -80,13 +80,14 @@ class Node:
             _log.info("secret_seed generated; keep a copy, it must not change", path=path)
         self.switch = Switch(
             self.ledger,
-            settings.node.ilp_address,
+            own_address(settings, self.ledger),
             in_flight_max=settings.node.in_flight_max,
             hold_max_ms=settings.node.hold_max_ms,
             window_min_ms=settings.node.window_min_ms,
         )
         vault = Vault.open(self.ledger, seed)
-        self.accounts = Accounts(self.switch, Routing(self.switch), vault)
+        routing = make_routing(self.switch, settings, seed)
+        self.accounts = Accounts(self.switch, routing, vault)
         self.tables = NodeTables(self.switch, self.accounts)
         self._events = EventLog(self.ledger)
         self.pump = Pump(self.switch, self._events)
@@ -96,7 +97,7 @@ class Node:
         self.accounts.wiring = self.wiring
         self.accounts.restore()
         self._seed_accounts()
-        self.tracing = Tracing.to(settings.tracing.otlp_url, settings.node.ilp_address)
+        self.tracing = Tracing.to(settings.tracing.otlp_url, self.switch.address)
         rating = settings.exchange_rate
         lost = self.tables.load(settings.routes, settings.rates, rating.spread, rating.spreads)
         self.rate_feed = make_feed(rating, self.switch, lambda: self.tables.rates, self.tracing)
@@ -105,6 +106,7 @@ class Node:
         self._events.on_store = self.monitoring.on_store
         self.oversight = Oversight(settings, self.switch, self.pump, self.monitoring)
         self.wiring.oversight = self.oversight
+        self.network: Network | None = None
         self._admin: Admin | None = None
         self._listeners: Listeners | None = None
         self._is_ready = False
@@ -113,6 +115,8 @@ class Node:
         self.events.link(username, kind, up)
         if not self._events.draining:
             self.monitoring.on_link(username, kind, up)
+        if self.network is not None:
+            self.network.link(username, self.wiring.is_reachable(username))
 
     def _seed_accounts(self) -> None:
         """The accounts of the settings, unless the API has changed or closed them since."""
@@ -120,6 +124,7 @@ class Node:
         overridden = []
         for account in self.settings.accounts:
             details = details_of(account, self.accounts.vault)
+            details = rebased(details, self.settings.node.ilp_address, self.switch.address)
             if self.accounts.find(account.username) or account.username in closed:
                 overridden.append(account.username)
             else:
@@ -139,8 +144,10 @@ class Node:
             raise
 
     async def _start(self) -> None:
-        Punts(self.switch, self.accounts.details, self.pump.wake, self.oversight.services)
+        punts = Punts(self.switch, self.accounts.details, self.pump.wake, self.oversight.services)
+        self.network = Network(self.settings, self.switch, self.accounts, punts, self.pump)
         wiring = self.wiring
+        wiring.network = self.oversight.network = self.network
         wiring.open_all(self.accounts.entries())
         token = self.settings.node.admin_auth_token
         admin = Admin(
@@ -154,6 +161,7 @@ class Node:
                 drain=self.drain,
                 alerts=self.monitoring.alerts,
                 metrics=self.monitoring.metrics,
+                routes=self.network.view,
             ),
             self.tracing,
         )
@@ -234,6 +242,8 @@ class Node:
             await self._reject_waiting()
             await self._listeners.drain(_HANG_UP_SECONDS)
         self.oversight.close()
+        if self.network is not None:
+            self.network.close()
         await self.monitoring.close()
         await asyncio.to_thread(self.tracing.close)
         if self.rate_feed is not None:

@@ -75,6 +75,7 @@ class AccountLinks:
         self._diallers: dict[str, BatchDialler | BtpDialler] = {}
         self._sender: HttpSender | None = None
         self._is_shut = False
+        self._egress: Link | None = None
         self._open_endpoint()
         self._open_http_in()
         self._open_http_out()
@@ -139,6 +140,11 @@ class AccountLinks:
     def states(self) -> dict[str, bool]:
         """Which links are up, by kind."""
         return {kind: bool(link.up) for kind, link in self._links.items()}
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the account's way out is up."""
+        return self._egress is not None and bool(self._egress.up)
 
     # --- Opening --------------------------------------------------------------------------------
 
@@ -209,8 +215,10 @@ class AccountLinks:
         # Without a choice of ours the first link would be it, and http-in cannot send Prepares.
         for kind in ("loopback", "http-out", "batch", "btp"):
             if kind in self._links:
-                self._switch.set_egress(self._account, self._links[kind])
+                self._egress = self._links[kind]
+                self._switch.set_egress(self._account, self._egress)
                 return
+        self._egress = None
         self._switch.set_egress(self._account, None)
 
     def _on_change(self, port: SocketPort) -> None:

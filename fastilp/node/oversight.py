@@ -15,6 +15,7 @@ from fastilp.config.models import Settings
 from fastilp.control.breaker import BreakerLimits, Breakers
 from fastilp.control.services import Services
 from fastilp.node.monitoring import Monitoring
+from fastilp.node.network import Network
 from fastilp.node.services import add_services
 from fastilp.transports.pump import Pump
 from fastilp.types import AccountDetails, Relation
@@ -40,6 +41,8 @@ class Oversight:
             BreakerLimits(limits.window, Fraction(limits.ratio), limits.open_ms),
             self._on_circuit,
         )
+        self.network: Network | None = None
+        """Told of circuits."""
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -78,6 +81,8 @@ class Oversight:
 
     def _on_circuit(self, account: Account, is_open: bool) -> None:
         self.monitoring.on_circuit(account.name, is_open)
+        if self.network is not None:
+            self.network.circuit(account.name, is_open)
         if is_open:
             _log.warning("the link keeps failing: no packets for a while", account=account.name)
         else:

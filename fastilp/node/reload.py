@@ -13,7 +13,7 @@ from fastilp.config.models import AccountConfig, Settings
 from fastilp.control.accounts import CONFIG, Accounts
 from fastilp.control.tables import NodeTables
 from fastilp.errors import ConfigError, ConflictError, StorageError, UsageError
-from fastilp.node.details import details_of
+from fastilp.node.details import details_of, rebased
 from fastilp.node.logs import configure
 from fastilp.node.report import log_lost_routes, log_overridden
 from fastilp.types import AccountDetails
@@ -33,7 +33,7 @@ async def reload(
         if entry.origin == CONFIG and username not in wanted and not entry.closing:
             await accounts.suspend(username)
             _log.info("an account has left the settings; its balance stays", account=username)
-    overridden = _seed(accounts, wanted)
+    overridden = _seed(accounts, wanted, settings.node.ilp_address)
     log_overridden(overridden)
     try:
         rating = settings.exchange_rate
@@ -53,12 +53,14 @@ async def reload(
     _log.info("settings were read again", accounts=len(accounts))
 
 
-def _seed(accounts: Accounts, wanted: Mapping[str, AccountConfig]) -> list[str]:
-    """Returns the usernames about which the API has the last word."""
+def _seed(accounts: Accounts, wanted: Mapping[str, AccountConfig], address: str) -> list[str]:
+    """`address`: the node's in the settings. Returns the usernames about which the API has the last
+    word."""
     overridden = []
     closed = accounts.closed_usernames()
     for username, account in wanted.items():
         details = details_of(account, accounts.vault)
+        details = rebased(details, address, accounts.switch.address)
         entry = accounts.find(username)
         if entry is None and username in closed:
             overridden.append(username)

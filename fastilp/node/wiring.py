@@ -1,5 +1,5 @@
 """The transports of all accounts: `control` tells which accounts there are, this opens, changes and
-closes their links. Imports node.links, node.oversight, transports and types.
+closes their links. Imports node.links, node.network, node.oversight, transports and types.
 """
 
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from fastilp._core.books import Account
 from fastilp.control.accounts import Entry
 from fastilp.node.links import AccountLinks, LinkEvent, Shared
+from fastilp.node.network import Network
 from fastilp.node.oversight import Oversight
 from fastilp.transports.auth import TokenTable
 from fastilp.transports.batch import BatchPort
@@ -28,6 +29,8 @@ class NodeWiring:
     ) -> None:
         self.oversight: Oversight | None = None
         """Told of accounts as they come and go."""
+        self.network: Network | None = None
+        """Likewise."""
         self.http_tokens: TokenTable[HttpPort] = TokenTable(token_key)
         self.btp_tokens: TokenTable[BtpPort] = TokenTable(token_key)
         self.batch_tokens: TokenTable[BatchPort] = TokenTable(token_key)
@@ -121,11 +124,21 @@ class NodeWiring:
     def _tell(self, account: Account, details: AccountDetails) -> None:
         if self.oversight is not None:
             self.oversight.account_opened(account, details)
+        if self.network is not None:
+            is_up = self.is_reachable(account.name)
+            self.network.account_opened(account, details, is_up=is_up)
 
     def shut(self, username: str) -> None:
         if self.oversight is not None:
             self.oversight.account_closed(username)
+        if self.network is not None:
+            self.network.account_closed(username)
         self._now(username).shut()
+
+    def is_reachable(self, username: str) -> bool:
+        """Whether packets can leave to the account."""
+        links = self._links.get(username)
+        return links is not None and links.is_reachable
 
     async def close(self, username: str) -> None:
         links = self._links.pop(username, None)

@@ -38,6 +38,15 @@ class AccountRecord:
     allowed_destinations: str | None = None
     """Prefixes, as a JSON array."""
     circuit_breaker: bool = False
+    receive_routes: bool | None = None
+    send_routes: bool | None = None
+    send_all_routes: bool = False
+    route_priority: int = 0
+    route_weight: int = 1
+    routes_max: int = 200_000
+    import_allow: str | None = None
+    import_deny: str | None = None
+    """Prefixes, as JSON arrays."""
     spread: str | None = None
     ilp_over_http_url: str | None = None
     ilp_over_http_incoming_token: bytes | None = None

@@ -63,6 +63,7 @@ class Node:
         routes: Mapping[str, str] | None = None,
         rates: Mapping[str, str] | None = None,
         port: int = 0,
+        inherit: bool = False,
         **node_settings: Any,
     ) -> None:
         self.address = address
@@ -75,7 +76,7 @@ class Node:
         self._config = directory / "node.toml"
         settings = {
             "node": {
-                "ilp_address": address,
+                **({} if inherit else {"ilp_address": address}),
                 "admin_auth_token": ADMIN_TOKEN,
                 "secret_seed": SECRET_SEED,
                 "data_dir": str(self.data),

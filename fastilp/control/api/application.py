@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from fastilp.control.api import accounts, documented, monitoring, node_settings
+from fastilp.control.api import accounts, documented, monitoring, node_settings, routes
 from fastilp.control.api.context import Context
 from fastilp.control.api.page import page_of
 from fastilp.control.api.problems import Problem
@@ -36,6 +36,7 @@ def application(context: Context) -> FastAPI:
     app.include_router(accounts.router(context))
     app.include_router(node_settings.router(context))
     app.include_router(monitoring.router(context))
+    app.include_router(routes.router(context))
     document = openapi(app)
     page = page_of(document)
     _add_error_handlers(app, _paths(document))

@@ -22,6 +22,7 @@ from fastilp.control.api.problems import ALREADY_EXISTS, KEY_IS_TIED, Problem, a
 from fastilp.control.events import Events
 from fastilp.control.idempotency import Call, Idempotency, TiedError
 from fastilp.control.metrics import Metrics
+from fastilp.control.route_view import RouteView
 from fastilp.control.tables import NodeTables, UnknownAccountError
 from fastilp.errors import ConflictError, StorageError, UsageError
 from fastilp.storage.ledger import Ledger
@@ -58,6 +59,7 @@ class Context:
         alerts: Alerts | None = None,
         metrics: Metrics | None = None,
         drain: Callable[[], int],
+        routes: RouteView | None = None,
     ) -> None:
         self.switch = switch
         self.accounts = accounts
@@ -67,6 +69,8 @@ class Context:
         # An empty list of alerts is one too.
         self.alerts = alerts if alerts is not None else Alerts()
         self.metrics = metrics or Metrics(switch, accounts, self.alerts)
+        self.routes = routes
+        """None: there is no network."""
         self.drain = drain
         """Takes nothing new from now on; returns how many packets are in flight."""
         self.idempotency = Idempotency(switch.ledger)

@@ -24,6 +24,9 @@ from fastilp.control.values import (
     IlpAddress,
     Milliseconds30,
     PacketCount,
+    RoutePriority,
+    RoutesMax,
+    RouteWeight,
     Spread,
     Token,
     Username,
@@ -65,6 +68,9 @@ _Prefixes = Annotated[
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "maxItems": 256}),
 ]
 _Flag = Annotated[bool, WithJsonSchema({"type": "boolean"})]
+_Priority = Annotated[RoutePriority, _number(-1_000, 1_000)]
+_Weight = Annotated[RouteWeight, _number(1, 1_000)]
+_RoutesMax = Annotated[RoutesMax, _number(0, 10_000_000)]
 _Spread = Annotated[
     Spread,
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 1}, _DECIMAL]}),
@@ -109,6 +115,14 @@ class AccountIn(BaseModel):
     amount_per_minute_limit_out: _U64 | None = None
     allowed_destinations: _Prefixes | None = None
     circuit_breaker: _Flag = False
+    receive_routes: _Flag | None = None
+    send_routes: _Flag | None = None
+    send_all_routes: _Flag = False
+    route_priority: _Priority = 0
+    route_weight: _Weight = 1
+    routes_max: _RoutesMax = 200_000
+    import_allow: _Prefixes | None = None
+    import_deny: _Prefixes | None = None
     spread: _Spread | None = None
     endpoint: _Endpoint | None = None
 
@@ -165,10 +179,12 @@ def account_schema() -> dict[str, Any]:
     for name in SHOWN_FIELDS:
         if name.endswith("_token"):
             properties[name] = {"const": "SECRET"}
-        elif name == "allowed_destinations":
+        elif name in ("allowed_destinations", "import_allow", "import_deny"):
             properties[name] = {"type": ["array", "null"], "items": {"type": "string"}}
-        elif name == "circuit_breaker":
+        elif name in ("circuit_breaker", "send_all_routes"):
             properties[name] = {"type": "boolean"}
+        elif name in ("receive_routes", "send_routes"):
+            properties[name] = {"type": ["boolean", "null"]}
         elif name in _SHOWN_NUMBERS:
             properties[name] = {"type": ["integer", "null"]}
         else:
@@ -191,4 +207,7 @@ _SHOWN_NUMBERS = (
     "in_flight_out_max",
     "max_packet_amount_out",
     "amount_per_minute_limit_out",
+    "route_priority",
+    "route_weight",
+    "routes_max",
 )
