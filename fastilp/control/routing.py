@@ -126,8 +126,11 @@ class Routing:
         return learned is not None
 
     def forget(self, near: Neighbour) -> Iterator[None]:
-        """All that it has announced, step by step: what it announces from now on stays."""
+        """All that it has announced up to this call, step by step."""
         gone, near.learned = near.learned, {}
+        return self._drop_all(gone)
+
+    def _drop_all(self, gone: dict[str, Learned]) -> Iterator[None]:
         for prefix, learned in gone.items():
             self._drop(prefix, learned)
             yield

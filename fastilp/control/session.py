@@ -248,7 +248,7 @@ class Session:
         if verdict is Verdict.GAP and self._sync_ms is None and not self._is_asking:
             # At once, but once a second: they come in rows.
             self._sync_ms = max(now_ms, self._gap_sync_ms)
-            self._gap_sync_ms = now_ms + _GAP_SYNC_MS
+            self._gap_sync_ms = self._sync_ms + _GAP_SYNC_MS
         return ccp.ANSWER
 
     def _change_routes(self, update: RouteUpdate) -> Iterator[None]:

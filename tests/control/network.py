@@ -7,7 +7,7 @@ what it carries, and be cut. Everything that happens is drawn from one seed.
 import heapq
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastilp._core.books import Account
 from fastilp._core.ledger import Ledger
@@ -70,8 +70,12 @@ class Node:
         self.neighbours.open(account, details, is_up=False)
         return account
 
-    def close(self, name: str) -> None:
-        self.neighbours.close(name)
+    def account_changed(self, name: str, **changes: object) -> None:
+        entry = self.accounts.find(name)
+        assert entry is not None
+        new = replace(entry.details, **changes)  # type: ignore[arg-type]
+        self.accounts.update(name, new)
+        self.neighbours.open(entry.account, new, is_up=self.links[name].up)
 
     def link(self, name: str, is_up: bool) -> None:
         self.links[name].up = is_up
@@ -97,9 +101,9 @@ class Node:
                 continue
             assert link.account is not None
             wire = self.wires.get(link.account.name)
-            packets = link.take()
+            # Without a wire a test plays the other end.
             if wire is not None:
-                wire.carry(self, packets)
+                wire.carry(self, link.take())
         self._set_timer()
 
     def _tick(self) -> None:
@@ -215,6 +219,10 @@ class Network:
         wire = Wire(self, first, second)
         self.wires.append(wire)
         return wire
+
+    def next_ms(self) -> int | None:
+        """When something happens, if anything does."""
+        return self._queue[0][0] if self._queue else None
 
     def run(self, duration_ms: int) -> None:
         end_ms = self._now_ms + duration_ms
