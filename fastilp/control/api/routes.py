@@ -2,21 +2,19 @@
 a packet would go. Imports the context and documentation helpers of the API.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from fastilp.control.api import documented
 from fastilp.control.api.context import Context, normalised
 from fastilp.control.api.problems import account_not_found
-from fastilp.control.api.shown import json_bytes, json_response
+from fastilp.control.api.shown import Pieces, json_bytes, json_response
 from fastilp.control.route_view import RouteView
-
-# Prefixes that one turn of the event loop looks at: about a millisecond.
-_SLICE = 100
+from fastilp.control.slices import in_pieces
 
 _OBJECT = {"type": "object"}
 
@@ -39,7 +37,7 @@ def _add_table(routes: APIRouter, context: Context, view: RouteView) -> None:
     async def get_table(request: Request) -> Response:
         """Every prefix with its next hop, why it is that one, and who else offers it."""
         context.check_node_admin(request)
-        return _list(b'{"routes":[', routing.prefixes(), view.table)
+        return _list(routing.prefixes(), view.table)
 
     @routes.get("/routes/lookup/{address}", **documented.view(_OBJECT, 401))
     async def get_lookup(request: Request, address: str) -> Response:
@@ -65,19 +63,12 @@ def _add_neighbours(routes: APIRouter, context: Context, view: RouteView) -> Non
         if context.accounts.find(name) is None:
             raise account_not_found(username)
         prefixes = [entry.prefix for entry in routing.entries()]
-        return _list(b'{"routes":[', prefixes, lambda part: view.told(name, part))
+        return _list(prefixes, lambda part: view.told(name, part))
 
 
-def _list(head: bytes, prefixes: list[str], rows: Rows) -> Response:
-    """A JSON array in pieces: between two of them packets have their turn."""
-
-    async def pieces() -> AsyncIterator[bytes]:
-        opening = head
-        for start in range(0, len(prefixes), _SLICE):
-            found = b",".join(map(json_bytes, rows(prefixes[start : start + _SLICE])))
-            if found:
-                yield opening + found
-                opening = b","
-        yield b"]}" if opening == b"," else head + b"]}"
-
-    return StreamingResponse(pieces(), media_type="application/json")
+def _list(prefixes: list[str], rows: Rows) -> Response:
+    """Each prefix by itself: between some of them packets have their turn."""
+    found = (
+        b",".join(map(json_bytes, each)) or None for each in (rows([prefix]) for prefix in prefixes)
+    )
+    return Pieces(in_pieces(b'{"routes":[', found, b"]}"), "application/json")
