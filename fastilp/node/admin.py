@@ -29,7 +29,9 @@ class Admin:
         self._server = AsgiServer(traced(application(context), tracing))
         self._sweeper: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        """Before anybody can ask."""
+        await self._server.warm_up("/accounts?limit=1")
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
     async def close(self) -> None:

@@ -175,10 +175,10 @@ class Node:
             admin.fallback,
             admin.is_trusted,
         )
+        await admin.start()
         await self._listeners.start()
         self._is_ready = True
         wiring.start()
-        admin.start()
         if self.rate_feed is not None:
             self.rate_feed.start()
         await self.monitoring.start()

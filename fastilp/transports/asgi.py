@@ -40,6 +40,18 @@ class AsgiServer:
 
         return answer
 
+    async def warm_up(self, target: str) -> None:
+        """Ask for something, and let nobody have the answer: what the application loads and builds
+        at its first request takes milliseconds that no packet should wait for."""
+
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            return
+
+        await self._application(scope_of(HttpRequest("GET", target, {}, b"")), receive, send)
+
     async def close(self) -> None:
         """End what still runs: the listener has hung up."""
         for task in self._tasks:

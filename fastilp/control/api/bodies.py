@@ -1,5 +1,5 @@
 """Request bodies: bytes to JSON to a model, and what is wrong with them in the words of
-Interledger.rs. Imports problems.
+Interledger.rs. Imports problems and control.slices.
 
 Numbers may be JSON numbers or strings, unknown fields are ignored, and null is as good as nothing:
 `ilp-cli` and scripts for Interledger.rs depend on it. Decimal fractions stay exact.
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from fastilp.control.api.problems import JSON_DATA, JSON_EOF, JSON_SYNTAX, Problem
+from fastilp.control.slices import in_slices
 
 Model = TypeVar("Model", bound=BaseModel)
 Value = TypeVar("Value")
@@ -52,6 +53,18 @@ def model_of(model: type[Model], content_type: str | None, body: bytes) -> Model
         return model.model_validate(given)
     except ValidationError as error:
         raise _of_validation(error) from None
+
+
+async def table_of(
+    adapter: TypeAdapter[dict[str, Value]], content_type: str | None, body: bytes
+) -> dict[str, Value]:
+    """A JSON object whose entries are all of one kind. There may be very many."""
+    given = object_of(content_type, body)
+    found: dict[str, Value] = {}
+    async for name in in_slices(given):
+        one: dict[str, Value] = value_of(adapter, {name: given[name]})
+        found |= one
+    return found
 
 
 def value_of(adapter: TypeAdapter[Value], value: Any) -> Value:

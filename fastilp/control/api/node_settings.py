@@ -3,7 +3,6 @@ Imports the context, bodies and documentation helpers of the API.
 """
 
 from collections.abc import AsyncGenerator, Mapping
-from decimal import Decimal
 
 from fastapi import APIRouter
 from pydantic import TypeAdapter
@@ -12,7 +11,7 @@ from starlette.responses import Response
 
 from fastilp.control.api import documented
 from fastilp.control.api.accounts import status_json
-from fastilp.control.api.bodies import data_problem, object_of, value_of
+from fastilp.control.api.bodies import data_problem, table_of, value_of
 from fastilp.control.api.context import Context, Keep
 from fastilp.control.api.levels import set_levels
 from fastilp.control.api.problems import Problem
@@ -99,8 +98,7 @@ def _add_rates(routes: APIRouter, context: Context) -> None:
         """Replace all rates."""
         context.check_node_admin(request)
         body = await request.body()
-        given = object_of(request.headers.get("content-type"), body)
-        rates: dict[str, Decimal] = value_of(_RATES, given)
+        rates = await table_of(_RATES, request.headers.get("content-type"), body)
 
         async def work(keep: Keep) -> tuple[int, Response]:
             response = json_response(rates_json(rates))
@@ -122,8 +120,7 @@ def _add_routes(routes: APIRouter, context: Context) -> None:
         """Replace all static routes."""
         context.check_node_admin(request)
         body = await request.body()
-        given = object_of(request.headers.get("content-type"), body)
-        wanted: dict[str, str] = value_of(_ROUTES, given)
+        wanted = await table_of(_ROUTES, request.headers.get("content-type"), body)
 
         async def work(keep: Keep) -> tuple[int, Response]:
             response = json_response(json_bytes(dict(sorted(wanted.items()))))
@@ -169,8 +166,7 @@ def _add_others(routes: APIRouter, context: Context) -> None:
         """Add settlement engines, by asset code."""
         context.check_node_admin(request)
         body = await request.body()
-        given = object_of(request.headers.get("content-type"), body)
-        wanted: dict[str, str] = value_of(_ENGINES, given)
+        wanted = await table_of(_ENGINES, request.headers.get("content-type"), body)
 
         async def work(keep: Keep) -> tuple[int, Response]:
             response = json_response(json_bytes(dict(sorted(wanted.items()))))
