@@ -246,7 +246,8 @@ def test_the_three_nodes_pay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             with urllib.request.urlopen(url, timeout=30) as scrape:
                 assert scrape.status == 200
                 text = scrape.read().decode()
-            assert 'fastilp_packets_total{outcome="fulfilled"} 1.0' in text
+            # The payment, and what the nodes tell each other about routes.
+            assert re.search(r'^fastilp_packets_total{outcome="fulfilled"} [1-9]', text, re.M)
 
 
 # --- The service ----------------------------------------------------------------------------------
