@@ -202,6 +202,7 @@ class Neighbours:
         now_ms = self._now_ms()
         for session in self._sessions.values():
             session.sender.restart(self.table_id, now_ms)
+            session.ask_anew()
         self._wake()
 
 

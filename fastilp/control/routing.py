@@ -90,13 +90,14 @@ class Routing:
 
     def add_neighbour(self, near: Neighbour) -> None:
         self._neighbours[near.username] = near
-        self._touch_own_routes_to(near.account)
+        for prefix in self._own_routes_to(near.account):
+            self.touch(prefix)
 
     def remove_neighbour(self, near: Neighbour) -> None:
         """What it announced has been forgotten before."""
+        own = self._own_routes_to(near.account)
         del self._neighbours[near.username]
-        self._touch_own_routes_to(near.account)
-        for prefix in self.unmark(near):
+        for prefix in (*own, *self.unmark(near)):
             self.touch(prefix)
 
     def neighbour(self, username: str) -> Neighbour | None:
@@ -137,7 +138,9 @@ class Routing:
 
     def reorder(self, near: Neighbour) -> Iterator[None]:
         """Its standing has changed, and so its routes', step by step."""
-        self._touch_own_routes_to(near.account)
+        for prefix in self._own_routes_to(near.account):
+            self.touch(prefix)
+            yield
         for prefix in list(near.learned):
             entry = self._entries.get(prefix)
             if entry is not None:
@@ -151,13 +154,13 @@ class Routing:
             entry.candidates = tuple(each for each in entry.candidates if each is not learned)
             self._show(prefix, entry)
 
-    def _touch_own_routes_to(self, account: Account) -> None:
+    def _own_routes_to(self, account: Account) -> list[str]:
+        """Static ones, and the account's address if it is not below ours."""
         near = self._neighbours.get(account.name)
         found = [prefix for prefix, to in self._static.items() if to is account]
         if near is not None and self._addresses.get(near.address) is account:
             found.append(near.address)
-        for prefix in found:
-            self.touch(prefix)
+        return found
 
     # --- The outcome: packets -------------------------------------------------------------------
 

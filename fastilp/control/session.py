@@ -75,6 +75,7 @@ class Session:
         self.is_up = self.near.usable = True
         self._sync_failures = 0
         self.ask()
+        self._around.start(self._around.routing.reorder(self.near))
 
     def down(self) -> None:
         """What it has announced leads nowhere now."""
@@ -94,16 +95,21 @@ class Session:
         """Ask for its routes at the next tick, if we take any."""
         self._sync_ms = self._around.now_ms() if self.is_up and self.near.receives else None
 
+    def ask_anew(self) -> None:
+        """Filters look at routes as they come, and they have changed: it has to say them again."""
+        self.receiver.reset()
+        # What it said is replaced when it does.
+        self.receiver.is_new_table = bool(self.near.learned)
+        self.receiver.expect(self._around.now_ms())
+        self.ask()
+
     def change(self) -> None:
         """The account's details are others: what it may tell and hear is, too."""
         if not self.near.receives:
-            self.receiver.reset()
-        # Filters look at routes as they come: it has to say them again.
-        self._forget()
-        self.receiver.reset()
+            self._forget()
         if not self.near.sends:
             self.sender.silence()
-        self.ask()
+        self.ask_anew()
         self._around.start(self._around.routing.reorder(self.near))
 
     # --- Time -----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from fastilp.control.ccp import Mode, Route, RouteControl, RouteUpdate
 from fastilp.control.neighbours import RoutingLimits
 from fastilp.control.session import Session
 from fastilp.types import Relation
-from tests.control.network import Network
+from tests.simulation.network import Network
 
 TABLE = b"T" * 16
 OTHER_TABLE = b"U" * 16

@@ -5,7 +5,7 @@ import pytest
 from fastilp._core.packet import Fulfill, Reject
 from fastilp.control import ildcp
 from fastilp.types import Relation
-from tests.control.network import Network
+from tests.simulation.network import Network
 from tests.control.scripted import Peer, Scene
 
 PARENT = Relation.PARENT

@@ -146,6 +146,9 @@ def test_static_routes_are_told_as_what_they_lead_to(scene: Scene) -> None:
     scene.run(100)
     # Nothing goes that way now.
     assert scene.told("bob") == {"test.node"}
+    kid.link(True)
+    scene.run(100)
+    assert scene.told("bob") == {"test.node", "test.s1"}
 
 
 def test_who_is_on_the_way_is_not_told(scene: Scene) -> None:

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from fastilp._core.books import Account
 from fastilp._core.ledger import Ledger
 from fastilp._core.link import Link
+from fastilp._core.packet import Fulfill, Prepare, Reject, decode
 from fastilp._core.switch import Switch
+from fastilp.control import ildcp
 from fastilp.control.accounts import Accounts
 from fastilp.control.inheritance import Inheritance
 from fastilp.control.neighbours import Neighbours, RoutingLimits
@@ -20,6 +22,7 @@ from fastilp.control.punts import Punts
 from fastilp.control.routing import Routing
 from fastilp.types import AccountDetails, Relation
 
+USER = "user"
 START_MS = 1_700_000_000_000
 
 
@@ -31,11 +34,13 @@ class Node:
     ) -> None:
         self.network = network
         self.name = name
-        self.switch = Switch(Ledger.memory(), address)
+        # Small: a network has hundreds of these.
+        self.switch = Switch(Ledger.memory(), address, in_flight_max=1_024)
         self.accounts = Accounts(self.switch, Routing(self.switch, name.encode()))
         self.links: dict[str, Link] = {}
         self.wires: dict[str, Wire] = {}
-        self.seen: list[str] = []
+        self.answers: dict[int, Fulfill | Reject] = {}
+        """To what the user sent."""
         self.is_awake = False
         self.punts = Punts(self.switch, self.accounts.details, self.wake)
         self.neighbours = Neighbours(
@@ -104,7 +109,36 @@ class Node:
             # Without a wire a test plays the other end.
             if wire is not None:
                 wire.carry(self, link.take())
+            elif link.account.name == USER:
+                self._use(link)
         self._set_timer()
+
+    def _use(self, link: Link) -> None:
+        """The user fulfils everything."""
+        for request_id, packet in link.take():
+            found = decode(packet)
+            if isinstance(found, Prepare):
+                link.receive([(request_id, bytes(Fulfill(fulfillment=bytes(32))))])
+                self.wake()
+            else:
+                self.answers[request_id] = found
+
+    def add_user(self) -> None:
+        """Somebody to pay and be paid, at `<node>.user`."""
+        self.account(USER, Relation.NON_ROUTING_ACCOUNT)
+        self.links[USER].up = True
+
+    def pay(self, request_id: int, address: str, amount: int, expiry_ms: int = 20_000) -> None:
+        """From the user. The answer will be in `answers`."""
+        prepare = Prepare(
+            amount=amount,
+            expires_at=self.network.now() + expiry_ms,
+            execution_condition=ildcp.CONDITION,
+            destination=address,
+            data=request_id.to_bytes(4),
+        )
+        self.links[USER].receive([(request_id, bytes(prepare))])
+        self.wake()
 
     def _tick(self) -> None:
         due = [self.neighbours.next_ms(), self.inheritance.next_ms()]
