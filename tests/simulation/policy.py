@@ -2,8 +2,8 @@
 over the graph until nothing is new. Judges the real tables.
 
 A node hears of a prefix from a child that has it from below, from a peer that has it from below, or
-from its parent; it refuses what is below its own address unless the child of that name says it. What
-is below an announced prefix is reached down the chain of children.
+from its parent; it refuses what is below its own address unless the child of that name says it.
+What is below an announced prefix is reached down the chain of children.
 """
 
 from tests.simulation.network import Network, Node, Wire
