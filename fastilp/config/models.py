@@ -83,6 +83,7 @@ class ListenConfig(_Section):
     batch: HostPortOrUnix | None = None
     batch_tls_certificate: Annotated[str, Field(min_length=1)] | None = None
     batch_tls_key: Annotated[str, Field(min_length=1)] | None = None
+    open_btp: HostPort | None = None
     batch_connections_max: ConnectionCount = 1_024
 
 
@@ -124,6 +125,13 @@ class RoutingConfig(_Section):
 
     route_broadcast_interval: Annotated[int, whole_number(100, 3_600_000)] = 30_000
     multipath: bool = False
+
+
+class OpenBtpConfig(_Section):
+    """What becomes of those who come to `listen.open_btp`, whatever their secret is."""
+
+    template: Username | None = None
+    accounts_max: Annotated[int, whole_number(1, 1_000_000)] = 1_000
 
 
 class PrometheusConfig(_Section):
@@ -220,6 +228,7 @@ class Settings(BaseSettings):
     logging: LoggingConfig = LoggingConfig()
     circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
     routing: RoutingConfig = RoutingConfig()
+    open_btp: OpenBtpConfig = OpenBtpConfig()
     prometheus: PrometheusConfig = PrometheusConfig()
     packet_records: PacketRecordsConfig = PacketRecordsConfig()
     alerts: AlertsConfig = AlertsConfig()
@@ -271,6 +280,7 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
             (f"accounts.{account.username}.{key}", text)
             for key, text in _account_contradictions(account, settings, *repeated)
         ]
+    problems += _open_btp_contradictions(settings, set(names))
     parents = [a.username for a in settings.accounts if a.routing_relation is Relation.PARENT]
     if len(parents) > 1:
         text = f"only one account may be the Parent (RFC 34), here are {', '.join(parents)}"
@@ -283,6 +293,17 @@ def contradictions(settings: Settings) -> list[tuple[str, str]]:
         if not service.accounts and not service.prefixes:
             problems.append((f"services.{number}", "decides about nothing: accounts or prefixes?"))
     return problems
+
+
+def _open_btp_contradictions(settings: Settings, names: set[str]) -> list[tuple[str, str]]:
+    template = settings.open_btp.template
+    if template is not None and template not in names:
+        text = f"{template!r} is no account; there are: {', '.join(sorted(names)) or 'none'}"
+        return [("open_btp.template", text)]
+    if settings.listen.open_btp is not None and template is None:
+        text = "is missing: which account's asset and limits do those who come get?"
+        return [("open_btp.template", text)]
+    return []
 
 
 def _listen_contradictions(listen: ListenConfig) -> list[tuple[str, str]]:

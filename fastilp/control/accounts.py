@@ -41,6 +41,8 @@ _CLOSE_SECONDS = 40.0
 
 API = "api"
 CONFIG = "config"
+OPEN = "open"
+"""Nobody's decision: somebody came with a secret (`listen.open_btp`)."""
 
 Puts = list[tuple[bytes, bytes]]
 Also = Callable[[Account, AccountDetails], Puts]
@@ -137,7 +139,8 @@ class Accounts:
         if store is None:
             return 0
         for key, value, fields in ACCOUNTS.raw(store):
-            if fields.get("origin", API) != API:
+            origin = fields.get("origin", API)
+            if origin == CONFIG:
                 self._of_config.append(ACCOUNTS.unpack(key, value))
             elif is_plain(fields):
                 self._restore_plain(value, fields)
@@ -145,7 +148,7 @@ class Accounts:
                 record = ACCOUNTS.unpack(key, value)
                 details = details_of_record(record, self.vault)
                 account = self._open(details, record.account_id)
-                self._entries[details.username] = Entry(account, details, API)
+                self._entries[details.username] = Entry(account, details, origin)
         self._names = sorted(self._entries)
         self._folded = {name.casefold(): name for name in self._names}
         return len(self._names)
@@ -217,7 +220,7 @@ class Accounts:
         self.wiring.check(details)
         record = self._record(details.username)
         account_id = record.account_id if record else None
-        if account_id is None and origin == API:
+        if account_id is None and origin != CONFIG:
             account_id = uuid.uuid4().bytes
         account = self._open(details, account_id)
         try:
@@ -294,6 +297,16 @@ class Accounts:
         """Close an account that has left the settings: its record and its balance stay."""
         entry = self._live(username)
         await self._quiesce(entry)
+        await self._take_out(entry)
+
+    async def forget(self, username: str) -> None:
+        """Close an account for good that has never moved money: nothing of it stays. Raises
+        KeyError, ConflictError."""
+        entry = self._live(username)
+        self._check_untouched(entry.account)
+        await self._quiesce(entry)
+        if self.switch.ledger.store is not None:
+            self.switch.ledger.transact(deletes=[ACCOUNTS.key(username)])
         await self._take_out(entry)
 
     # --- Looking at them ------------------------------------------------------------------------

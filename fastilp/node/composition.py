@@ -29,6 +29,7 @@ from fastilp.node.listeners import Listeners
 from fastilp.node.listening import check_addresses
 from fastilp.node.monitoring import Monitoring
 from fastilp.node.network import Network, make_routing, own_address
+from fastilp.node.open_accounts import OpenAccounts
 from fastilp.node.oversight import Oversight
 from fastilp.node.rating import make_feed
 from fastilp.node.reload import reload
@@ -107,6 +108,7 @@ class Node:
         self.oversight = Oversight(settings, self.switch, self.pump, self.monitoring)
         self.wiring.oversight = self.oversight
         self.network: Network | None = None
+        self._open = OpenAccounts(settings.open_btp, self.accounts, self.wiring.btp_tokens)
         self._admin: Admin | None = None
         self._listeners: Listeners | None = None
         self._is_ready = False
@@ -117,6 +119,7 @@ class Node:
             self.monitoring.on_link(username, kind, up)
         if self.network is not None:
             self.network.link(username, self.wiring.is_reachable(username))
+            self._open.link(username, up)
 
     def _seed_accounts(self) -> None:
         """The accounts of the settings, unless the API has changed or closed them since."""
@@ -174,6 +177,7 @@ class Node:
             wiring.batch_tokens,
             admin.fallback,
             admin.is_trusted,
+            self._open.tokens,
         )
         await admin.start()
         await self._listeners.start()
@@ -244,6 +248,7 @@ class Node:
         self.oversight.close()
         if self.network is not None:
             self.network.close()
+        self._open.close()
         await self.monitoring.close()
         await asyncio.to_thread(self.tracing.close)
         if self.rate_feed is not None:

@@ -43,6 +43,7 @@ class Listeners:
         batch_tokens: TokenTable[BatchPort],
         fallback: Fallback,
         is_trusted: Callable[[Mapping[str, str]], bool],
+        open_tokens: TokenTable[BtpPort] | None = None,
     ) -> None:
         self._listen = listen
         self._pump = pump
@@ -51,6 +52,7 @@ class Listeners:
         self._batch_tokens = batch_tokens
         self._fallback = fallback
         self._is_trusted = is_trusted
+        self._open_tokens = open_tokens
         self._certificates = certificates(listen)
         self._http: dict[str, HttpListener] = {}
         self._batch: BatchListener | None = None
@@ -63,6 +65,8 @@ class Listeners:
         else:
             await self._start_http("http", self._listen.http, self._public)
             await self._start_http("admin", self._listen.admin, self._fallback)
+        if self._listen.open_btp is not None and self._open_tokens is not None:
+            await self._start_open_btp(self._listen.open_btp, self._open_tokens)
         self._batch = await listen_batch(
             self._pump, self._batch_tokens, self._listen, self._context("batch")
         )
@@ -106,6 +110,12 @@ class Listeners:
         )
         await listen_http(listener, address, f"listen.{name}")
         self._http[name] = listener
+
+    async def _start_open_btp(self, address: str, tokens: TokenTable[BtpPort]) -> None:
+        """BTP alone: no packets over HTTP, and nothing else."""
+        listener = HttpListener(self._pump, TokenTable(), tokens)
+        await listen_http(listener, address, "listen.open_btp")
+        self._http["open_btp"] = listener
 
     def _context(self, name: str) -> ssl.SSLContext | None:
         certificate = self._certificates.get(name)

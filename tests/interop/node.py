@@ -64,6 +64,8 @@ class Node:
         rates: Mapping[str, str] | None = None,
         port: int = 0,
         inherit: bool = False,
+        listen: Mapping[str, str] | None = None,
+        sections: Mapping[str, Any] | None = None,
         **node_settings: Any,
     ) -> None:
         self.address = address
@@ -83,7 +85,8 @@ class Node:
                 "drain_max_ms": 2_000,
                 **node_settings,
             },
-            "listen": {"http": f"127.0.0.1:{self.port}"},
+            "listen": {"http": f"127.0.0.1:{self.port}", **(listen or {})},
+            **(sections or {}),
             "logging": {"format": "json"},
             "accounts": accounts,
             "routes": dict(routes or {}),
