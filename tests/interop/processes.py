@@ -26,6 +26,7 @@ PACKAGES = [
     "ilp-plugin-http@1.6.1",
     "ilp-store-memory@1.0.0",
     "ilp-protocol-stream@2.7.1",
+    "ilp-protocol-ccp@1.2.3",
     "ilp-protocol-ildcp@2.2.3",
     "ilp-packet@3.1.3",
     "@interledger/pay@0.2.2",

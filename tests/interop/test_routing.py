@@ -5,6 +5,7 @@ by IL-DCP.
 """
 
 import json
+import random
 import time
 import urllib.request
 from collections.abc import Callable
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from fastilp._core.packet import Fulfill, Prepare
+from fastilp.control import ccp, ildcp
 from tests.interop.node import Account, Node, account, running
 from tests.interop.payments import Payment, stream_exactly, wait_until
-from tests.interop.processes import NpmConnector, stopping
+from tests.interop.processes import NpmConnector, Script, stopping
 
 XRP, USD, EUR = ("XRP", 9), ("USD", 6), ("EUR", 9)
 # Of the acceptance: from the moment of connecting, and from that of the kill.
@@ -188,6 +191,93 @@ def test_ilp_connector_comes_back(tmp_path: Path, role: str) -> None:
                 wait_until(lambda: learned(node), [wanted], ROUTE_SECONDS)
                 wait_until(lambda: "test.node" in npm_routes(npm), True, ROUTE_SECONDS)  # noqa: B023
             wait_until(lambda: learned(node), [], ROUTE_SECONDS)
+
+
+# What one argument of a process can hold.
+_TASK_SIZE_MAX = 100_000
+
+
+def random_update(dice: random.Random) -> ccp.RouteUpdate:
+    """Of any shape that ilp-protocol-ccp can hold."""
+
+    def address() -> str:
+        segments = ["".join(dice.choices("abcXYZ019_~-", k=dice.randint(1, 40))) for _ in range(4)]
+        return ".".join(["g", *segments[: dice.randint(1, 4)]])
+
+    def prop(number: int) -> ccp.Prop:
+        is_optional, is_utf8 = dice.random() < 0.5, dice.random() < 0.5
+        is_transitive = not is_optional or dice.random() < 0.5
+        is_partial = is_optional and is_transitive and dice.random() < 0.5
+        value = b"text" if is_utf8 else dice.randbytes(dice.randint(0, 200))
+        return ccp.Prop(number, value, is_optional, is_transitive, is_partial, is_utf8)
+
+    routes = [
+        ccp.Route(
+            address(),
+            tuple(address() for _ in range(dice.randint(0, 5))),
+            dice.randbytes(32),
+            tuple(prop(number) for number in range(dice.randint(0, 3))),
+        )
+        for _ in range(dice.choice((0, 1, 3, 20)))
+    ]
+    gone = [address() for _ in range(dice.choice((0, 1, 20)))]
+    epochs = [dice.choice((0, 1, 255, 2**16, 2**32 - 1)) for _ in range(4)]
+    return ccp.RouteUpdate(dice.randbytes(16), *epochs, address(), routes, gone)
+
+
+def test_protocol_packages_agree_byte_for_byte() -> None:
+    """ilp-protocol-ccp and ilp-protocol-ildcp read what we write, write the same, and mean the
+    same by it."""
+    dice = random.Random(1)
+    expires_at_ms = int(time.time() * 1_000) + 600_000
+    packets: list[tuple[str, bytes]] = []
+    while sum(2 * len(packet) for _, packet in packets) < _TASK_SIZE_MAX:
+        data = ccp.encode_update(random_update(dice))
+        packets.append(("update", bytes(ccp.prepare(ccp.UPDATE, data, expires_at_ms))))
+    for mode in ccp.Mode:
+        for features in ((), ("foo", "bar"), ("x" * 200,)):
+            control = ccp.RouteControl(mode, dice.randbytes(16), 2**32 - 1, features)
+            data = ccp.encode_control(control)
+            packets.append(("control", bytes(ccp.prepare(ccp.CONTROL, data, expires_at_ms))))
+    packets.append(("response", bytes(ccp.ANSWER)))
+    packets.append(("ildcpRequest", bytes(ildcp.request(expires_at_ms))))
+    for address, scale, code in (("test.a", 0, "X"), ("g." + "a" * 1_000, 255, "EURO€")):
+        data = ildcp.response_data(address, scale, code)
+        fulfill = Fulfill(fulfillment=ildcp.FULFILLMENT, data=data)
+        packets.append(("ildcpResponse", bytes(fulfill)))
+    task = [{"kind": kind, "packet": packet.hex()} for kind, packet in packets]
+    script = Script("ccp.js", {"role": "echo", "packets": task})
+    with stopping(script):
+        results = script.event("echo")["results"]
+    assert len(results) == len(packets) > 20
+    for (kind, packet), result in zip(packets, results, strict=True):
+        written = bytes.fromhex(result["written"])
+        if kind in ("update", "control"):
+            # The package takes an expiry of its own.
+            theirs = Prepare.decode(written)
+            written = bytes(ccp.prepare(theirs.destination, theirs.data, expires_at_ms))
+        assert written == packet, kind
+        check_meaning(kind, packet, result["read"])
+
+
+def check_meaning(kind: str, packet: bytes, read: dict[str, Any]) -> None:
+    if kind == "update":
+        ours = ccp.decode_update(Prepare.decode(packet).data)
+        assert read["routingTableId"].replace("-", "") == ours.table_id.hex()
+        epochs = [read[f"{name}EpochIndex"] for name in ("current", "from", "to")]
+        assert epochs == [ours.current_epoch, ours.from_epoch, ours.to_epoch]
+        assert (read["holdDownTime"], read["speaker"]) == (ours.hold_down_ms, ours.speaker)
+        assert read["withdrawnRoutes"] == ours.withdrawn
+        found = [(each["prefix"], tuple(each["path"]), each["auth"]) for each in read["newRoutes"]]
+        assert found == [(each.prefix, each.path, each.auth.hex()) for each in ours.new_routes]
+    elif kind == "control":
+        control = ccp.decode_control(Prepare.decode(packet).data)
+        assert read["lastKnownRoutingTableId"].replace("-", "") == control.table_id.hex()
+        assert (read["mode"], read["lastKnownEpoch"]) == (control.mode, control.epoch)
+        assert tuple(read["features"]) == control.features
+    elif kind == "ildcpResponse":
+        config = ildcp.parse_response(Fulfill.decode(packet).data)
+        assert config == (read["clientAddress"], read["assetScale"], read["assetCode"])
 
 
 def learned(node: Node) -> list[str]:
