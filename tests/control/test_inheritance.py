@@ -5,8 +5,8 @@ import pytest
 from fastilp._core.packet import Fulfill, Reject
 from fastilp.control import ildcp
 from fastilp.types import Relation
-from tests.simulation.network import Network
 from tests.control.scripted import Peer, Scene
+from tests.simulation.network import Network
 
 PARENT = Relation.PARENT
 
