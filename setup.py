@@ -75,7 +75,10 @@ def compile_flags() -> list[str]:
         # Wheels run on any x86-64; kernels for newer ones are chosen at import, function by
         # function.
         flags += ["-march=x86-64", "-mtune=generic"]
-    flags += ["-O0", "-g3", "-UNDEBUG", "-DFASTILP_CORE_DEBUG=1"] if chosen("debug") else ["-O3"]
+    if chosen("debug"):
+        flags += ["-O0", "-g3", "-UNDEBUG", "-DFASTILP_CORE_DEBUG=1"]
+    else:
+        flags += ["-O1" if chosen("sanitize") else "-O3"]
     if chosen("sanitize"):
         flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
     if chosen("coverage"):
