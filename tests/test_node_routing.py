@@ -115,6 +115,17 @@ def test_a_parent_that_comes_over_the_api(tmp_path: Path) -> None:
         assert pay(kid, "test.top.loop") == "F02"
 
 
+def test_a_table_of_many_updates(tmp_path: Path) -> None:
+    """As fast as the answers come, not one by one with the heartbeats."""
+    routes = {f"test.far{number:04}.some.node": "kid" for number in range(4_000)}
+    kid = account("kid", routing_relation="Child", endpoint="loopback")
+    far = node(tmp_path, "far", linked("near", "Peer"), kid, routes=routes)
+    near = node(tmp_path, "near", linked("far", "Peer", far, back="near"))
+    with running(far, near):
+        wait_until(lambda: near.get("/routes/neighbours")["far"]["learned"], 4_001)
+        assert pay(near, "test.far3999.some.node") == ""
+
+
 @pytest.mark.parametrize("transport", ["http", "batch"])
 def test_neighbours_over_other_transports(tmp_path: Path, transport: str) -> None:
     one = node(tmp_path, "one", listen={"batch": "127.0.0.1:0"})

@@ -27,6 +27,8 @@ class Requests:
         self._wake = wake
         self._waiting: dict[int, OnAnswer] = {}
         self._last = 0
+        self.on_answered: Callable[[], None] = lambda: None
+        """Called after each: what is due next may have changed."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -51,3 +53,4 @@ class Requests:
             answer = Reject(code="F01", triggered_by=self._switch.address, message=str(error))
         if not isinstance(answer, Prepare):
             on_answer(answer)
+        self.on_answered()

@@ -81,6 +81,7 @@ class Network:
         )
         self.view = RouteView(switch, accounts.routing, self.neighbours)
         punts.neighbours = self.neighbours
+        punts.requests.on_answered = self.wake
         self._now_ms = pump.now_ms
 
     # --- Accounts and links ---------------------------------------------------------------------
