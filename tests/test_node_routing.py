@@ -123,6 +123,7 @@ def test_a_table_of_many_updates(tmp_path: Path) -> None:
     near = node(tmp_path, "near", linked("far", "Peer", far, back="near"))
     with running(far, near):
         wait_until(lambda: near.get("/routes/neighbours")["far"]["learned"], 4_001)
+        assert "fastilp_routes_learned 4001.0" in metrics(near)
         assert pay(near, "test.far3999.some.node") == ""
 
 
@@ -190,6 +191,14 @@ def test_another_way_while_one_is_down(tmp_path: Path) -> None:
         wait_until(lambda: candidates(near, "test.far"), ["right"])
         ways[0].start()
         wait_until(lambda: candidates(near, "test.far"), ["left", "right"])
+
+
+def metrics(of: Node) -> str:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{of.port}/metrics", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return str(response.read().decode())
 
 
 def candidates(of: Node, prefix: str) -> list[str]:

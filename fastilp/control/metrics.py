@@ -16,6 +16,7 @@ from fastilp._core.books import Account
 from fastilp._core.switch import Switch
 from fastilp.control.accounts import Accounts
 from fastilp.control.alerts import Alerts
+from fastilp.control.neighbours import Neighbours
 from fastilp.types import VERSION, Relation
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -61,6 +62,8 @@ class Metrics:
         self._alerts = alerts
         self._classes = classes
         self._more = more
+        self.neighbours: Neighbours | None = None
+        """Whose routes are counted, once there is a network."""
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -84,6 +87,8 @@ class Metrics:
         yield from self._node()
         yield from self._packets()
         yield from self._store()
+        if self.neighbours is not None:
+            yield from _routes(self.neighbours)
         if self._more is not None:
             for name, text, value in self._more():
                 yield GaugeMetricFamily(f"fastilp_{name}", text, value=value)
@@ -138,6 +143,22 @@ class Metrics:
                 f"fastilp_store_{name.removesuffix('_size')}_bytes", f"Of the store: {name}.",
                 value=float(stats[name]),
             )  # fmt: skip
+
+
+def _routes(neighbours: Neighbours) -> Iterator[Metric]:
+    """No label names a neighbour: the API does (`GET /routes/neighbours`)."""
+    sessions = neighbours.sessions()
+    learned = sum(len(session.near.learned) for session in sessions)
+    up = sum(session.is_up for session in sessions)
+    yield GaugeMetricFamily("fastilp_routes_learned", "Routes of neighbours.", value=learned)
+    yield GaugeMetricFamily("fastilp_neighbours", "Accounts with routes.", value=len(sessions))
+    yield GaugeMetricFamily("fastilp_neighbours_up", "Those that are there.", value=up)
+    refused = CounterMetricFamily(
+        "fastilp_routes_refused", "Routes and requests that were not taken.", labels=["reason"]
+    )
+    for reason, count in neighbours.refused().items():
+        refused.add_metric([reason], count)
+    yield refused
 
 
 def _by_kind(switch: Switch, names: list[tuple[str, str]]) -> Iterator[bytes]:

@@ -111,6 +111,21 @@ class Neighbour:
         self.allowed = details.import_allow
         self.denied = details.import_deny or ()
 
+    def standing(self) -> tuple[object, ...]:
+        """All of the details that decide about routes."""
+        return (
+            self.relation,
+            self.address,
+            self.receives,
+            self.sends,
+            self.sends_all,
+            self.priority,
+            self.weight,
+            self.routes_max,
+            self.allowed,
+            self.denied,
+        )
+
     def hears_all(self) -> bool:
         """Whether it is told what peers and the parent told us, too."""
         return self.sends_all or self.relation is Relation.CHILD

@@ -69,6 +69,7 @@ class Neighbours:
         self._jobs: deque[Job] = deque()
         self._free_bits: list[int] = []
         self._bits = 0
+        self._refused_by_gone: Counter[str] = Counter()
         self.table_id = random_bytes(ccp.TABLE_ID_SIZE)
         self._around = Surroundings(
             routing, requests, now_ms, answer, self._start, lambda near: self.on_speaker(near)
@@ -84,8 +85,10 @@ class Neighbours:
             self.close(account.name)
             session = None
         if session is not None:
+            before = session.near.standing()
             session.near.take(details)
-            session.change()
+            if session.near.standing() != before:
+                session.change()
         elif details.routing_relation is not Relation.NON_ROUTING_ACCOUNT:
             session = self._open(account, details)
         if session is not None and is_up and not session.is_up:
@@ -114,6 +117,7 @@ class Neighbours:
         near.is_gone = True
         session.down()
         self.routing.remove_neighbour(near)
+        self._refused_by_gone.update(near.refused)
         self._free_bits.append(near.slot)
         self._wake()
 
@@ -142,8 +146,8 @@ class Neighbours:
         return self._sessions.get(username)
 
     def refused(self) -> Counter[str]:
-        """Of all neighbours together, by reason."""
-        total: Counter[str] = Counter()
+        """Of all neighbours together, by reason; those who have gone count, too."""
+        total = Counter(self._refused_by_gone)
         for session in self._sessions.values():
             total.update(session.near.refused)
         return total

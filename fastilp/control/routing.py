@@ -34,6 +34,8 @@ class Routing:
         self.multipath = multipath
         self.own = OwnAddress.of(switch.address)
         self.log = Log()
+        self.changes = 0
+        """How often the next hops or the announcement of a prefix were looked at anew."""
         self._static: dict[str, Account] = {}
         self._addresses: dict[str, Account] = {}
         self._parent: Account | None = None
@@ -209,6 +211,7 @@ class Routing:
         self._show(prefix, self._entries.get(prefix))
 
     def _show(self, prefix: str, entry: Entry | None) -> None:
+        self.changes += 1
         found = self.choices(prefix, entry)
         if not found:
             try:

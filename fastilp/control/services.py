@@ -82,6 +82,11 @@ class Services:
         self._rules.append(rule)
         return [name for name in rule.accounts if not self.account_added(name)]
 
+    def readdress(self, address: str) -> None:
+        """The node has another address."""
+        for rule in self._rules:
+            rule.service.address = address
+
     def remove(self, service: Service) -> None:
         """What no other service covers goes its own way again."""
         gone = [rule for rule in self._rules if rule.service is service]

@@ -25,9 +25,10 @@ _ZEROS = bytes(_PREIMAGE_SIZE)
 
 
 class Loopback:
-    """`address` is named in Rejects; `wake` asks for a turn of the pump."""
+    """`address` gives the one that is named in Rejects, which may change; `wake` asks for a turn of
+    the pump."""
 
-    def __init__(self, link: Link, address: str, wake: Callable[[], None]) -> None:
+    def __init__(self, link: Link, address: Callable[[], str], wake: Callable[[], None]) -> None:
         self._address = address
         self._wake = wake
         link.owner = self
@@ -61,4 +62,4 @@ class Loopback:
         return self._reject("F05", "neither the first 32 bytes of data nor 32 zero bytes fulfil it")
 
     def _reject(self, code: str, message: str) -> Reject:
-        return Reject(code=code, triggered_by=self._address, message=message)
+        return Reject(code=code, triggered_by=self._address(), message=message)

@@ -151,6 +151,7 @@ class Node:
         self.network = Network(self.settings, self.switch, self.accounts, punts, self.pump)
         wiring = self.wiring
         wiring.network = self.oversight.network = self.network
+        self.monitoring.metrics.neighbours = self.network.neighbours
         wiring.open_all(self.accounts.entries())
         token = self.settings.node.admin_auth_token
         admin = Admin(

@@ -161,7 +161,7 @@ class AccountLinks:
     def _open_endpoint(self) -> None:
         if self._details.endpoint is EndpointKind.LOOPBACK:
             link = self._open("loopback", local=True)
-            Loopback(link, self._switch.address, self._shared.pump.wake)
+            Loopback(link, lambda: self._switch.address, self._shared.pump.wake)
 
     def _open_http_in(self) -> None:
         digest = self._details.ilp_over_http_incoming_token

@@ -61,6 +61,7 @@ class Network:
         self._handle: asyncio.Handle | None = None
         self._is_soon = False
         self._closed = False
+        self._services = punts.services
         self.neighbours = Neighbours(
             switch,
             accounts.routing,
@@ -77,7 +78,7 @@ class Network:
             punts.requests,
             pump.now_ms,
             is_wanted=inherits(settings),
-            on_address=self._keep,
+            on_address=self._readdressed,
         )
         self.view = RouteView(switch, accounts.routing, self.neighbours)
         punts.neighbours = self.neighbours
@@ -151,8 +152,9 @@ class Network:
             self.neighbours.tick()
         self.inheritance.tick()
 
-    def _keep(self, address: str) -> None:
+    def _readdressed(self, address: str) -> None:
         """After a restart the node has its address at once."""
+        self._services.readdress(address)
         ledger = self._switch.ledger
         if ledger.store is not None:
             ledger.transact(puts=[TABLES.put(TableRecord(name=ADDRESS, entries=address))])

@@ -16,7 +16,7 @@ PREIMAGE = b"\x11" * 32
 def node() -> SmallSwitch:
     small = SmallSwitch()
     account = small.accounts.add(details("loop"))
-    Loopback(small.switch.open_link(account, local=True), ADDRESS, small.wake)
+    Loopback(small.switch.open_link(account, local=True), lambda: ADDRESS, small.wake)
     return small
 
 
@@ -73,6 +73,6 @@ def test_ignores_on_demand(node: SmallSwitch) -> None:
 
 
 def test_bytes_that_are_no_prepare(node: SmallSwitch) -> None:
-    loopback = Loopback(node.links["bob"], ADDRESS, node.wake)
+    loopback = Loopback(node.links["bob"], lambda: ADDRESS, node.wake)
     answer = loopback.answer(b"\x0c\x00")
     assert isinstance(answer, Reject) and answer.code == "F01"
