@@ -3,6 +3,7 @@ transport, fail-over, what commands say, and a peer that means no good."""
 
 import asyncio
 import json
+import re
 import time
 import urllib.request
 from pathlib import Path
@@ -201,8 +202,29 @@ def metrics(of: Node) -> str:
         return str(response.read().decode())
 
 
-def candidates(of: Node, prefix: str) -> list[str]:
-    routes = {route["prefix"]: route for route in of.get("/routes/table")["routes"]}
+def test_the_guide_for_two_operators(tmp_path: Path) -> None:
+    """What docs/routing.md tells them to type, typed."""
+    guide = (Path(__file__).parents[1] / "docs" / "routing.md").read_text()
+    blocks = re.findall(r"```\n(fastilp accounts create .*?)```", guide, re.DOTALL)
+    assert len(blocks) == 2
+    first = node(tmp_path, "node_a", admin_auth_token="admin-a")
+    second = node(tmp_path, "node_b", admin_auth_token="admin-b")
+    with running(first, second):
+        for block in blocks:
+            # What is not so on one machine: names of hosts, and certificates.
+            text = block.replace("a.example.com:7770", f"127.0.0.1:{first.port}")
+            words = text.replace("btp+wss", "btp+ws").replace("\\\n", " ").split()
+            at = first if "admin-a" in words else second
+            done = fastilp(*words[1:], "--node", f"http://127.0.0.1:{at.port}")
+            assert done.status == 0, done.stderr
+        wait_until(lambda: candidates(first, "test.node_b", "admin-a"), ["node_b"])
+        wait_until(lambda: candidates(second, "test.node_a", "admin-b"), ["node_a"])
+        assert pay(first, "test.node_b.loop") == ""
+
+
+def candidates(of: Node, prefix: str, token: str = ADMIN_TOKEN) -> list[str]:
+    table = fastilp("routes", "table", "--node", f"http://127.0.0.1:{of.port}", "--auth", token)
+    routes = {route["prefix"]: route for route in json.loads(table.stdout)["routes"]}
     return [each["next_hop"] for each in routes.get(prefix, {"candidates": []})["candidates"]]
 
 

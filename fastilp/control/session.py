@@ -209,6 +209,9 @@ class Session:
         if control.mode is Mode.IDLE:
             self.sender.silence()
         else:
+            if control.table_id == ccp.NO_TABLE and self.receiver.table_id != ccp.NO_TABLE:
+                # It was started anew, and over HTTP nothing else tells.
+                self.ask()
             epoch = self._around.routing.log.seal()
             self.sender.sync(control, epoch, self._around.now_ms())
         return ccp.ANSWER

@@ -59,6 +59,20 @@ def test_asked_again_after_every_connection(scene: Scene, bob: Peer) -> None:
     assert bob.controls() == [NOTHING]
 
 
+def test_asked_again_when_it_was_started_anew(scene: Scene, bob: Peer) -> None:
+    """Over HTTP nothing else tells: it knows nothing of us, so what we know of it is old."""
+    bob.announce("test.bob", "test.carl")
+    bob.controls()
+    assert bob.sync() == FULFILL
+    assert bob.controls() == [RouteControl(Mode.SYNC, TABLE, 1)]
+    assert bob.update(0, 1, [route("test.bob")], table=OTHER_TABLE) == FULFILL
+    scene.run(100)
+    assert scene.routes() == {"test.bob": "bob"}
+    # Who knows us, asks for what is new only.
+    assert bob.sync(scene.node.neighbours.table_id, 1) == FULFILL
+    assert bob.controls() == []
+
+
 def test_asked_again_when_it_refuses(scene: Scene) -> None:
     bob = scene.peer("bob", is_up=False)
     bob.answer = Reject(code="F00", triggered_by="test.bob", message="not yet")
