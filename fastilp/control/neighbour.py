@@ -155,12 +155,12 @@ class Neighbour:
         return ""
 
     def _objection_to_path(self, route: Route, own: "OwnAddress") -> str:
-        path = route.path
+        path, props = route.path, route.props
         if own.address in path:
             return "loop"
         if len(path) > PATH_MAX or sum(map(len, path)) > PATH_SIZE_MAX:
             return "path"
-        if sum(len(prop.value) + 8 for prop in route.props) > PROPS_SIZE_MAX:
+        if props and sum(len(prop.value) + 8 for prop in props) > PROPS_SIZE_MAX:
             return "path"
         if not all(map(is_valid_address, path)):
             return "invalid"
@@ -188,15 +188,3 @@ def is_under(address: str, prefix: str) -> bool:
         or address == prefix
         or (address.startswith(prefix) and address[len(prefix)] == ".")
     )
-
-
-def ancestors(prefix: str) -> list[str]:
-    """Every shorter prefix of it, longest first, but neither the scheme nor the default route."""
-    found = []
-    end = prefix.rfind(".")
-    while end > 0:
-        prefix = prefix[:end]
-        end = prefix.rfind(".")
-        if end > 0:
-            found.append(prefix)
-    return found

@@ -40,6 +40,14 @@ class Reader:
         return self.uint(width)
 
     def var_octets(self, size_max: int = U32_MAX) -> bytes:
+        data, start = self._data, self._at + 1
+        if start <= len(data) and data[start - 1] < 0x80:
+            # Nearly all of them: one call, not four.
+            size = data[start - 1]
+            end = start + size
+            if end <= len(data) and size <= size_max:
+                self._at = end
+                return data[start:end]
         size = self.size()
         if size > size_max:
             raise DecodeError(f"{size} bytes, where at most {size_max} are right")

@@ -16,7 +16,7 @@ from fastilp._core.books import Account
 from fastilp._core.switch import Switch
 from fastilp.control.announcements import Entry, Log
 from fastilp.control.ccp import AUTH_SIZE, Prop, Route
-from fastilp.control.neighbour import Learned, Neighbour, OwnAddress, ancestors
+from fastilp.control.neighbour import Learned, Neighbour, OwnAddress
 
 DEFAULT = ""
 # Next hops of a prefix that the switch knows.
@@ -108,7 +108,8 @@ class Routing:
     def learn(self, near: Neighbour, route: Route) -> bool:
         """Take a route that its filter has passed. Whether it says something new."""
         prefix = route.prefix
-        learned = Learned(near, route.path, route.auth, _passed_on(route.props))
+        props = _passed_on(route.props) if route.props else ()
+        learned = Learned(near, route.path, route.auth, props)
         before = near.learned.get(prefix)
         if before is not None and before.same(learned):
             return False
@@ -351,7 +352,7 @@ class Routing:
 
     def _cover(self, entry: Entry, winner: Learned | None) -> None:
         path = winner.path if winner is not None else ()
-        covers = tuple(each for each in ancestors(entry.prefix) if each in path) if path else ()
+        covers = tuple([each for each in path if _covers(each, entry.prefix)])
         if covers == entry.covers:
             return
         self._uncover(entry)
@@ -388,6 +389,12 @@ def _sorted(candidates: tuple[Learned, ...]) -> tuple[Learned, ...]:
     return tuple(sorted(candidates, key=Learned.order))
 
 
+def _covers(address: str, prefix: str) -> bool:
+    """Whether it is a shorter prefix of it."""
+    size = len(address)
+    return size < len(prefix) and prefix[size] == "." and prefix.startswith(address)
+
+
 def _objection(winner: Learned, near: Neighbour) -> str:
     if winner.neighbour is near:
         return "split_horizon"
@@ -406,4 +413,6 @@ def _size(entry: Entry, own: OwnAddress) -> int:
         return size
     size += _ROUTE_SIZE + len(own.address) + 3
     size += sum(len(address) + 3 for address in winner.path)
-    return size + sum(len(prop.value) + 8 for prop in winner.props)
+    if winner.props:
+        size += sum(len(prop.value) + 8 for prop in winner.props)
+    return size

@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from fastilp._core.packet import Prepare, Reject, decode
-from fastilp.control.neighbour import ancestors, is_under
+from fastilp.control.neighbour import is_under
 from fastilp.control.route_view import RouteView
 from fastilp.types import Relation
 from tests.control.scripted import Peer, Scene, route
@@ -339,8 +339,3 @@ def test_why(scene: Scene) -> None:
 )
 def test_whole_segments(address: str, prefix: str, expected: bool) -> None:
     assert is_under(address, prefix) is expected
-
-
-def test_ancestors() -> None:
-    assert ancestors("g.a.b.c") == ["g.a.b", "g.a"]
-    assert ancestors("g.a") == ancestors("g") == []
