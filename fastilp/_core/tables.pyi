@@ -46,6 +46,8 @@ class Tables:
         """Change settings of a live account; buckets keep their level."""
     def close_account(self, account: Account) -> None:
         """No new Prepares from or to it; what is in flight goes on."""
+    def reopen_account(self, account: Account) -> None:
+        """Take back `close_account`: Prepares flow again, by the routes and links there are."""
     def remove_account(self, account: Account) -> None:
         """Forget a closed account once nothing of it is in flight: its name is free again, its
         counters stay with the ledger. Its routes lead nowhere until they are set anew."""
@@ -115,6 +117,11 @@ class Tables:
     ) -> None:
         """By (asset code in, asset code out): taken instead of the spread of all, and itself
         replaced by the `spread` of the account that a packet comes from. Replaces all of them."""
+    def check_asset(
+        self, asset_code: str, asset_scale: int, spread: Decimal | Fraction | None = None
+    ) -> None:
+        """Raises UsageError if no account could have this asset and spread: there are too many, or
+        a rate with another one would not be exact."""
     def assets(self) -> list[tuple[str, int, Fraction | None]]:
         """(code, scale, spread of the account or None), each once."""
     def receive(self, packets: Iterable[tuple[Link, int, bytes]]) -> None:

@@ -186,6 +186,11 @@ cdef class Tables:
         self._check(account)
         self.ways[account.index].special |= WAY_CLOSED
 
+    def reopen_account(self, Account account):
+        """Take back `close_account`."""
+        self._check(account)
+        self.ways[account.index].special &= ~WAY_CLOSED
+
     def remove_account(self, Account account):
         """Forget a closed account once nothing of it is in flight: its name is free again, its
         counters stay with the ledger. Its routes lead nowhere until they are set anew."""
@@ -553,6 +558,10 @@ cdef class Tables:
     def set_pair_spreads(self, spreads):
         """(code in, code out) -> spread; see tables.pyi. Raises UsageError."""
         self._rates.set_pair_spreads(spreads)
+
+    def check_asset(self, str asset_code, int asset_scale, spread=None):
+        """Whether an account could have it; see tables.pyi. Raises UsageError."""
+        self._rates.add_asset(asset_code, asset_scale, spread)
 
     def assets(self):
         """(code, scale, spread of its accounts or None) of all accounts there were."""

@@ -12,19 +12,20 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
+from fastilp._core.account_settings import checked
 from fastilp._core.books import Account
 from fastilp._core.switch import Switch
+from fastilp.control.entries import Entry, Unwired, Wiring
 from fastilp.control.records import (
     core_settings,
     details_of_record,
     is_plain,
     new_core_settings,
-    plain_details,
     record_of,
 )
-from fastilp.control.routing import Routing
+from fastilp.control.routing import Routing, check_routable
 from fastilp.control.vault import Vault
 from fastilp.errors import ConfigError, ConflictError, UsageError
 from fastilp.storage.kinds import ACCOUNTS, TOMBSTONES, AccountRecord, Tombstone
@@ -49,65 +50,6 @@ Also = Callable[[Account, AccountDetails], Puts]
 """More records for the transaction that an account's change is in."""
 
 
-class Wiring(Protocol):
-    """The transports of accounts; `node` has them."""
-
-    def check(self, details: AccountDetails) -> None:
-        """Raises UsageError for what no transport can use."""
-
-    def open(self, account: Account, details: AccountDetails) -> None: ...
-    def open_later(self, account: Account, http_token: bytes | None) -> None:
-        """An account that at most comes in over HTTP; its links are made when it does."""
-
-    def update(self, account: Account, old: AccountDetails, new: AccountDetails) -> None:
-        """No packet is lost: what is in flight on a link that goes is answered first."""
-
-    def shut(self, username: str) -> None:
-        """Tokens open nothing any more, and nobody is dialled; links stay for what is in flight."""
-
-    async def close(self, username: str) -> None: ...
-    def states(self, username: str) -> dict[str, bool]:
-        """Which links are up, by kind."""
-
-
-class Unwired:
-    """No transports: before the node listens, and for programs without any."""
-
-    def check(self, details: AccountDetails) -> None: ...
-    def open(self, account: Account, details: AccountDetails) -> None: ...
-    def open_later(self, account: Account, http_token: bytes | None) -> None: ...
-    def update(self, account: Account, old: AccountDetails, new: AccountDetails) -> None: ...
-    def shut(self, username: str) -> None: ...
-    async def close(self, username: str) -> None: ...
-    def states(self, username: str) -> dict[str, bool]:
-        return {}
-
-
-class Entry:
-    """A live account. Most accounts of a large node are plain (`is_plain`), and nobody asks for
-    their details: those stay in the bytes of their record, which no garbage collection looks at."""
-
-    __slots__ = ("_details", "account", "closing", "origin")
-
-    def __init__(self, account: Account, details: AccountDetails | bytes, origin: str) -> None:
-        """`details`: or the value of a plain account's record."""
-        self.account = account
-        self.origin = origin
-        self.closing = False
-        self._details = details
-
-    @property
-    def details(self) -> AccountDetails:
-        if isinstance(self._details, bytes):
-            key = ACCOUNTS.key(self.account.name)
-            return plain_details(ACCOUNTS.fields(key, self._details))
-        return self._details
-
-    @details.setter
-    def details(self, details: AccountDetails) -> None:
-        self._details = details
-
-
 def _nothing(account: Account, details: AccountDetails) -> Puts:
     return []
 
@@ -123,13 +65,17 @@ class Accounts:
         self.vault = vault or Vault.temporary()
         self.wiring: Wiring = Unwired()
         self.on_closing: list[Callable[[Account], Puts]] = []
-        """Who else names accounts: forgets this one, and returns records that say so."""
+        """Who else names accounts: records that do so no more."""
+        self.on_closed: list[Callable[[Account], None]] = []
+        """The same who: forget this one. Its end is on its way to the disk."""
         self._entries: dict[str, Entry] = {}
         # In order, for lists; and by what two names must not have in common.
         self._names: list[str] = []
         # What the store had of the settings' accounts.
         self._of_config: list[AccountRecord] = []
         self._folded: dict[str, str] = {}
+        # They may come back, if the disk refuses.
+        self._closing: dict[str, Entry] = {}
 
     # --- At the start ---------------------------------------------------------------------------
 
@@ -217,6 +163,7 @@ class Accounts:
         """The account is open when this returns, and lasts once the ticket is committed. Raises
         UsageError, ConflictError, and then there is no account."""
         self._check_new(details)
+        self._check_address(details)
         self.wiring.check(details)
         record = self._record(details.username)
         account_id = record.account_id if record else None
@@ -241,6 +188,8 @@ class Accounts:
         entry = self._live(username)
         account, old = entry.account, entry.details
         self._check_owner(new, account)
+        self._check_address(new)
+        self._check_settings(new)
         self.wiring.check(new)
         other_asset = (old.asset_code, old.asset_scale) != (new.asset_code, new.asset_scale)
         if other_asset:
@@ -258,56 +207,92 @@ class Accounts:
         self.wiring.update(account, old, new)
         return ticket
 
-    def readdress(self, address: str) -> None:
-        """The node has another address: accounts below the old one get one below the new one, and
-        keep their names. What the settings say of them stays; a record says what they have now."""
+    def check_readdress(self, address: str) -> None:
+        """Raises UsageError, ConflictError if an account could not be below this address."""
+        moves = dict(self._moves(address))
+        for username, new in moves.items():
+            check_routable(new.ilp_address)
+            owner = self.routing.owner_of(new.ilp_address)
+            if owner is not None and owner.name not in moves:
+                raise ConflictError(f"{username} cannot be {new.ilp_address}: {owner.name} is")
+
+    def _moves(self, address: str) -> Iterator[tuple[str, AccountDetails]]:
         below = f"{self.switch.address}."
-        self.switch.address = address
-        puts: Puts = []
         for entry in self.entries():
             old = entry.details
-            if old.ilp_address.startswith(below) and not entry.closing:
-                new = replace(old, ilp_address=f"{address}.{old.ilp_address[len(below) :]}")
-                self.routing.remove_address(old.ilp_address)
+            if old.ilp_address.startswith(below):
+                new = f"{address}.{old.ilp_address[len(below) :]}"
+                yield old.username, replace(old, ilp_address=new)
+
+    def readdress(self, address: str) -> None:
+        """The node has another address: accounts below the old one get one below the new one, and
+        keep their names. What the settings say of them stays; a record says what they have now.
+        Raises like `check_readdress`, and then nothing has changed; StorageError, and then only the
+        records have not."""
+        self.check_readdress(address)
+        moved = [(self._entries[username], new) for username, new in self._moves(address)]
+        self.switch.address = address
+        # One may get what another one has now.
+        for entry, _ in moved:
+            if not entry.closing:
+                self.routing.remove_address(entry.details.ilp_address)
+        for entry, new in moved:
+            entry.details = new
+            if not entry.closing:
                 self.routing.set_address(new.ilp_address, entry.account)
-                entry.details = new
-                puts.append(self._put(entry.account, new, entry.origin))
         if self.switch.ledger.store is not None:
+            puts = [self._put(entry.account, new, entry.origin) for entry, new in moved]
             for start in range(0, len(puts), _RECORDS_PER_CALL):
                 self.switch.ledger.transact(puts=puts[start : start + _RECORDS_PER_CALL])
 
     async def close(self, username: str, *, also: Also = _nothing) -> int:
         """Take no more packets, let what is in flight end, then close for good: the balance goes to
-        `written_off`, the name is free again. Returns the ticket. Raises KeyError, ConflictError.
-        A crash before the ticket is committed leaves the account as it was."""
-        entry = self._live(username)
-        account, details = entry.account, entry.details
-        await self._quiesce(entry)
-        ledger = self.switch.ledger
-        balance = self.switch.balance(account)
-        puts = [TOMBSTONES.put(_tombstone(account, balance)), *also(account, details)]
-        for forget in self.on_closing:
-            puts += forget(account)
-        deletes = [] if ledger.store is None else [ACCOUNTS.key(username)]
-        ticket = ledger.transact(_write_off(account, balance), puts, deletes)
-        await self._take_out(entry)
-        return ticket
+        `written_off`, the name is free again. Returns the ticket. Raises KeyError, ConflictError,
+        StorageError, and then the account is open as it was; a crash before the ticket is committed
+        leaves it so, too."""
+
+        def end(account: Account, details: AccountDetails) -> int:
+            ledger = self.switch.ledger
+            balance = self.switch.balance(account)
+            puts = [TOMBSTONES.put(_tombstone(account, balance)), *also(account, details)]
+            for records_without in self.on_closing:
+                puts += records_without(account)
+            deletes = [] if ledger.store is None else [ACCOUNTS.key(username)]
+            ticket = ledger.transact(_write_off(account, balance), puts, deletes)
+            for forget in self.on_closed:
+                forget(account)
+            return ticket
+
+        return await self._close(username, end)
 
     async def suspend(self, username: str) -> None:
-        """Close an account that has left the settings: its record and its balance stay."""
-        entry = self._live(username)
-        await self._quiesce(entry)
-        await self._take_out(entry)
+        """Close an account that has left the settings: its record and its balance stay. Raises like
+        `close`."""
+        await self._close(username, lambda account, details: 0)
 
     async def forget(self, username: str) -> None:
-        """Close an account for good that has never moved money: nothing of it stays. Raises
-        KeyError, ConflictError."""
+        """Close an account for good that has never moved money: nothing of it stays. Raises like
+        `close`."""
+
+        def end(account: Account, details: AccountDetails) -> int:
+            if self.switch.ledger.store is None:
+                return 0
+            return self.switch.ledger.transact(deletes=[ACCOUNTS.key(username)])
+
+        self._check_untouched(self._live(username).account)
+        await self._close(username, end)
+
+    async def _close(self, username: str, end: Callable[[Account, AccountDetails], int]) -> int:
+        """`end` writes what remains of it, and returns the ticket."""
         entry = self._live(username)
-        self._check_untouched(entry.account)
-        await self._quiesce(entry)
-        if self.switch.ledger.store is not None:
-            self.switch.ledger.transact(deletes=[ACCOUNTS.key(username)])
+        try:
+            await self._quiesce(entry)
+            ticket = end(entry.account, entry.details)
+        except Exception:
+            self._reopen(entry)
+            raise
         await self._take_out(entry)
+        return ticket
 
     # --- Looking at them ------------------------------------------------------------------------
 
@@ -353,12 +338,27 @@ class Accounts:
             raise ConflictError(f"account `{other}` already exists")
         self._check_owner(details, None)
 
+    def _check_address(self, details: AccountDetails) -> None:
+        check_routable(details.ilp_address)
+        if details.ilp_address == self.switch.address:
+            raise UsageError(f"{details.ilp_address} is the node's own address; give another")
+
+    def _check_settings(self, details: AccountDetails) -> None:
+        """What the switch would refuse."""
+        checked(details.username, core_settings(details))
+        self.switch.check_asset(details.asset_code, details.asset_scale, details.spread)
+
     def _check_owner(self, details: AccountDetails, account: Account | None) -> None:
         """Addresses and the place of the parent belong to one account each."""
         owner = self.routing.owner_of(details.ilp_address)
+        parent = self.routing.parent
+        for closing in self._closing.values():
+            if closing.details.ilp_address == details.ilp_address:
+                owner = closing.account
+            if closing.details.routing_relation is Relation.PARENT:
+                parent = closing.account
         if owner is not None and owner is not account:
             raise ConflictError(f"{details.ilp_address} is the address of account `{owner.name}`")
-        parent = self.routing.parent
         if details.routing_relation is Relation.PARENT and parent not in (None, account):
             name = parent.name if parent else ""
             raise ConflictError(f"account `{name}` is the Parent already; there is one at most")
@@ -425,6 +425,7 @@ class Accounts:
     async def _quiesce(self, entry: Entry) -> None:
         """Nothing comes in or goes out any more, and all that did is answered and on the disk."""
         entry.closing = True
+        self._closing[entry.account.name] = entry
         self.switch.close_account(entry.account)
         self._unroute(entry.account, entry.details)
         self.wiring.shut(entry.account.name)
@@ -432,14 +433,27 @@ class Accounts:
         end = loop.time() + _CLOSE_SECONDS
         while any(self.switch.in_flight_of(entry.account)) and loop.time() < end:
             await asyncio.sleep(_CLOSE_POLL_SECONDS)
+        if any(self.switch.in_flight_of(entry.account)):
+            raise ConflictError(f"packets of account `{entry.account.name}` are in flight still")
         ledger = self.switch.ledger
         if isinstance(ledger, Ledger):
             # A Fulfill leaves in the turn after its commit.
             await ledger.committed(ledger.ticket)
             await asyncio.sleep(_CLOSE_POLL_SECONDS)
 
+    def _reopen(self, entry: Entry) -> None:
+        """It cannot be closed: as if nothing had happened."""
+        account, details = entry.account, entry.details
+        del self._closing[account.name]
+        entry.closing = False
+        self.switch.reopen_account(account)
+        self.routing.set_address(details.ilp_address, account)
+        self._route_parent(account, details)
+        self.wiring.reopen(account, details)
+
     async def _take_out(self, entry: Entry) -> None:
         username = entry.account.name
+        del self._closing[username]
         del self._entries[username]
         del self._folded[username.casefold()]
         del self._names[bisect.bisect_left(self._names, username)]

@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastilp._core.switch import Switch
-from fastilp.control.accounts import Accounts, Entry
+from fastilp.control.accounts import Accounts
+from fastilp.control.entries import Entry
 
 LOOK_SECONDS = 0.1
 KEEP_ALIVE_SECONDS = 15.0

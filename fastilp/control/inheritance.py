@@ -16,7 +16,7 @@ from fastilp.control.accounts import Accounts
 from fastilp.control.neighbour import Neighbour
 from fastilp.control.neighbours import Neighbours
 from fastilp.control.requests import EXPIRY_MS, Requests
-from fastilp.errors import DecodeError
+from fastilp.errors import ConflictError, DecodeError, StorageError, UsageError
 from fastilp.types import Relation
 
 _log = logging.getLogger("fastilp.routing")
@@ -40,7 +40,7 @@ class Inheritance:
         now_ms: Callable[[], int],
         *,
         is_wanted: bool = True,
-        on_address: Callable[[str], None] | None = None,
+        on_address: Callable[[str], None] = lambda address: None,
     ) -> None:
         """`on_address`: told of each new address."""
         self._switch = switch
@@ -123,8 +123,13 @@ class Inheritance:
             return str(error)
         if config.address.split(".")[0] in _LOCAL:
             return f"{config.address} never leaves a host"
-        if config.address != self._switch.address:
-            self._take(config)
+        if config.address == self._switch.address:
+            return ""
+        try:
+            self._accounts.check_readdress(config.address)
+        except (UsageError, ConflictError) as error:
+            return str(error)
+        self._take(config)
         return ""
 
     def _take(self, config: ildcp.Config) -> None:
@@ -139,10 +144,13 @@ class Inheritance:
                 )
         before = self._switch.address
         self._neighbours.readdress(config.address)
-        self._accounts.readdress(config.address)
+        for take in (self._accounts.readdress, self._on_address):
+            try:
+                take(config.address)
+            except StorageError as error:
+                reason = str(error)
+                _log.error("the next start does not know the new address", extra={"reason": reason})
         _log.info(
             "the parent has given an address",
             extra={"ilp_address": config.address, "before": before},
         )
-        if self._on_address is not None:
-            self._on_address(config.address)

@@ -13,16 +13,26 @@ from hashlib import sha256
 from hmac import digest
 
 from fastilp._core.books import Account
+from fastilp._core.packet import is_valid_prefix
 from fastilp._core.switch import Switch
 from fastilp.control.announcements import Entry, Log
 from fastilp.control.ccp import AUTH_SIZE, Prop, Route
-from fastilp.control.neighbour import Learned, Neighbour, OwnAddress
+from fastilp.control.neighbour import SEGMENTS_MAX, Learned, Neighbour, OwnAddress
+from fastilp.errors import UsageError
 
 DEFAULT = ""
 # Next hops of a prefix that the switch knows.
 _CHOICES_MAX = 4
 # What a route takes in an update beside its prefix and path.
 _ROUTE_SIZE = AUTH_SIZE + 8
+
+
+def check_routable(prefix: str) -> None:
+    """Raises UsageError for what the switch would take no route for."""
+    if not is_valid_prefix(prefix):
+        raise UsageError(f"{prefix!r} is not a valid prefix of ILP addresses, such as g.hub.bob")
+    if prefix.count(".") >= SEGMENTS_MAX:
+        raise UsageError(f"{prefix!r} has more than {SEGMENTS_MAX} segments")
 
 
 class Routing:
@@ -75,7 +85,9 @@ class Routing:
         return self._parent
 
     def set_static(self, routes: Mapping[str, Account]) -> None:
-        """Replace all static routes."""
+        """Replace all static routes. Raises UsageError, and then nothing has changed."""
+        for prefix in routes:
+            check_routable(prefix)
         before = self._static
         self._static = dict(routes)
         for prefix in before.keys() | routes.keys():

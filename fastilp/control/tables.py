@@ -43,7 +43,8 @@ class NodeTables:
         self._accounts = accounts
         self.rates: dict[str, Decimal] = {}
         self.engines: dict[str, str] = {}
-        accounts.on_closing.append(self._forget_account)
+        accounts.on_closing.append(self._records_without)
+        accounts.on_closed.append(self._forget_account)
 
     # --- At the start, and when the file was changed --------------------------------------------
 
@@ -165,16 +166,20 @@ class NodeTables:
     def _put(self, name: str, entries: Mapping[str, str], also: AlsoPuts) -> int:
         return self._switch.ledger.transact(puts=[_record(name, entries), *also()])
 
-    def _forget_account(self, account: Account) -> Puts:
+    def _routes_without(self, account: Account) -> dict[str, Account]:
+        static = self._accounts.routing.static()
+        return {prefix: to for prefix, to in static.items() if to is not account}
+
+    def _records_without(self, account: Account) -> Puts:
         """No static route may lead to an account that is closed."""
-        routing = self._accounts.routing
-        kept = {prefix: to for prefix, to in routing.static().items() if to is not account}
-        if len(kept) == len(routing.static()):
-            return []
-        routing.set_static(kept)
-        if self.of_api(STATIC_ROUTES) is None:
+        kept = self._routes_without(account)
+        set_routes = self.of_api(STATIC_ROUTES)
+        if set_routes is None or len(kept) == len(set_routes):
             return []
         return [_record(STATIC_ROUTES, {prefix: to.name for prefix, to in kept.items()})]
+
+    def _forget_account(self, account: Account) -> None:
+        self._accounts.routing.set_static(self._routes_without(account))
 
 
 def entries_of(store: Reader, name: str) -> dict[str, str] | None:

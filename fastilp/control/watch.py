@@ -11,8 +11,9 @@ from itertools import islice
 from fastilp._core.books import Account
 from fastilp._core.switch import Switch
 from fastilp.control import alerts
-from fastilp.control.accounts import Accounts, Entry
+from fastilp.control.accounts import Accounts
 from fastilp.control.alerts import Alerts
+from fastilp.control.entries import Entry
 from fastilp.types import AccountDetails
 
 # Accounts that are looked at in one turn: about a millisecond.

@@ -104,20 +104,25 @@ class AccountLinks:
         self._choose_egress()
 
     def shut(self) -> None:
-        """The account's tokens open nothing any more, and nobody is dialled."""
+        """The account's tokens open nothing any more. Connections stay: answers to what is in
+        flight come by them, or by those that are dialled anew."""
         if self._is_shut:
             return
         self._is_shut = True
         for table in (self._shared.http_tokens, self._shared.btp_tokens, self._shared.batch_tokens):
             table.remove(self._account.name)
-        self._stop_dialling("batch")
-        self._stop_dialling("btp")
+
+    def reopen(self) -> None:
+        """Take back `shut`."""
+        self._is_shut = False
+        for kind in ("http-in", "batch", "btp"):
+            self._put_token(kind)
 
     async def close(self) -> None:
         """Hang up for good."""
-        diallers = list(self._diallers.values())
         self.shut()
-        for dialler in diallers:
+        diallers, self._diallers = self._diallers, {}
+        for dialler in diallers.values():
             await dialler.close()
         self.reject_waiting()
         for port in self._ports.values():
@@ -164,11 +169,9 @@ class AccountLinks:
             Loopback(link, lambda: self._switch.address, self._shared.pump.wake)
 
     def _open_http_in(self) -> None:
-        digest = self._details.ilp_over_http_incoming_token
-        if digest:
-            port = HttpPort(self._open("http-in"), self._shared.pump)
-            self._ports["http-in"] = port
-            self._shared.http_tokens.put_digest(self._account.name, digest, port)
+        if self._details.ilp_over_http_incoming_token:
+            self._ports["http-in"] = HttpPort(self._open("http-in"), self._shared.pump)
+            self._put_token("http-in")
 
     def _open_http_out(self) -> None:
         details = self._details
@@ -183,30 +186,43 @@ class AccountLinks:
 
     def _open_batch(self) -> None:
         details = self._details
-        digest, url = details.ilp_over_batch_incoming_token, details.ilp_over_batch_url
-        if not digest and not url:
-            return
-        port = BatchPort(self._open("batch"), self._shared.pump, self._on_change)
-        self._ports["batch"] = port
-        if digest:
-            self._shared.batch_tokens.put_digest(self._account.name, digest, port)
-        if url:
-            dialler = BatchDialler(port, url, details.ilp_over_batch_outgoing_token)
-            self._dial("batch", dialler)
+        if details.ilp_over_batch_incoming_token or details.ilp_over_batch_url:
+            port = BatchPort(self._open("batch"), self._shared.pump, self._on_change)
+            self._ports["batch"] = port
+            self._put_token("batch")
+            self._dial("batch")
 
     def _open_btp(self) -> None:
         details = self._details
-        digest, url = details.ilp_over_btp_incoming_token, details.ilp_over_btp_url
-        if not digest and not url:
-            return
-        port = BtpPort(self._open("btp"), self._shared.pump, self._on_change)
-        self._ports["btp"] = port
-        if digest:
-            self._shared.btp_tokens.put_digest(self._account.name, digest, port)
-        if url:
-            self._dial("btp", BtpDialler(port, url, details.ilp_over_btp_outgoing_token))
+        if details.ilp_over_btp_incoming_token or details.ilp_over_btp_url:
+            port = BtpPort(self._open("btp"), self._shared.pump, self._on_change)
+            self._ports["btp"] = port
+            self._put_token("btp")
+            self._dial("btp")
 
-    def _dial(self, kind: str, dialler: BatchDialler | BtpDialler) -> None:
+    def _put_token(self, kind: str) -> None:
+        """What the peer comes with, where there is a link for it."""
+        shared, details, name = self._shared, self._details, self._account.name
+        port = self._ports.get(kind)
+        if isinstance(port, HttpPort) and details.ilp_over_http_incoming_token:
+            shared.http_tokens.put_digest(name, details.ilp_over_http_incoming_token, port)
+        elif isinstance(port, BatchPort) and details.ilp_over_batch_incoming_token:
+            shared.batch_tokens.put_digest(name, details.ilp_over_batch_incoming_token, port)
+        elif isinstance(port, BtpPort) and details.ilp_over_btp_incoming_token:
+            shared.btp_tokens.put_digest(name, details.ilp_over_btp_incoming_token, port)
+
+    def _dial(self, kind: str) -> None:
+        """Where we come to the peer."""
+        details, port = self._details, self._ports.get(kind)
+        dialler: BatchDialler | BtpDialler
+        if isinstance(port, BatchPort) and details.ilp_over_batch_url:
+            token = details.ilp_over_batch_outgoing_token
+            dialler = BatchDialler(port, details.ilp_over_batch_url, token)
+        elif isinstance(port, BtpPort) and details.ilp_over_btp_url:
+            token = details.ilp_over_btp_outgoing_token
+            dialler = BtpDialler(port, details.ilp_over_btp_url, token)
+        else:
+            return
         self._diallers[kind] = dialler
         if self._shared.started:
             dialler.start()
@@ -230,15 +246,13 @@ class AccountLinks:
 
     def _update_http_in(self) -> None:
         """The requests that wait keep their port, whatever the token is now."""
-        digest = self._details.ilp_over_http_incoming_token
-        port = self._ports.get("http-in")
-        if digest and isinstance(port, HttpPort):
-            self._shared.http_tokens.put_digest(self._account.name, digest, port)
-        elif digest:
-            self._open_http_in()
-        else:
+        if not self._details.ilp_over_http_incoming_token:
             self._shared.http_tokens.remove(self._account.name)
             self._drop("http-in")
+        elif "http-in" in self._ports:
+            self._put_token("http-in")
+        else:
+            self._open_http_in()
 
     def _update_socket(self, kind: str, old: AccountDetails) -> None:
         names = [f"ilp_over_{kind}_{each}" for each in ("url", "incoming_token", "outgoing_token")]
@@ -251,30 +265,19 @@ class AccountLinks:
         )
         if not digest or before[1] != digest:
             tokens.remove(self._account.name)
-        self._stop_dialling(kind)
         if not url and not digest:
             self._drop(kind)
             return
+        self._stop_dialling(kind)
         port = self._ports.get(kind)
-        if port is None:
+        if not isinstance(port, BatchPort | BtpPort):
             self._open_batch() if kind == "batch" else self._open_btp()
             return
         # The link stays, and with it what is in flight; whoever logged in with what was changed
         # has to come again.
-        if isinstance(port, BatchPort):
-            port.disconnect("the account was changed")
-            if digest:
-                self._shared.batch_tokens.put_digest(self._account.name, digest, port)
-            if url:
-                token = self._details.ilp_over_batch_outgoing_token
-                self._dial(kind, BatchDialler(port, url, token))
-        elif isinstance(port, BtpPort):
-            port.disconnect("the account was changed")
-            if digest:
-                self._shared.btp_tokens.put_digest(self._account.name, digest, port)
-            if url:
-                token = self._details.ilp_over_btp_outgoing_token
-                self._dial(kind, BtpDialler(port, url, token))
+        port.disconnect("the account was changed")
+        self._put_token(kind)
+        self._dial(kind)
 
     def _stop_dialling(self, kind: str) -> None:
         dialler = self._diallers.pop(kind, None)
@@ -290,14 +293,17 @@ class AccountLinks:
     def _drop(self, kind: str) -> None:
         """The link takes nothing new, and is closed when what is in flight has been answered."""
         link, port = self._links.pop(kind, None), self._ports.pop(kind, None)
+        dialler = self._diallers.pop(kind, None)
         if link is None:
             return
-        end = port.close if port is not None else link.close
+        ends = [port.close if port is not None else link.close]
+        if dialler is not None:
+            ends.insert(0, lambda: self._shared.spawn(dialler.close()))
         if isinstance(port, HttpPort):
-            self._shared.spawn(_retire(lambda: port.waiting > 0, [end]))
+            self._shared.spawn(_retire(lambda: port.waiting > 0, ends))
         else:
             # Which of the holder's packets came in by this link, nobody knows.
-            self._shared.spawn(_retire(lambda: _sends(link) or self._is_waited_for(), [end]))
+            self._shared.spawn(_retire(lambda: _sends(link) or self._is_waited_for(), ends))
 
     def _is_waited_for(self) -> bool:
         return any(self._switch.in_flight_of(self._account))

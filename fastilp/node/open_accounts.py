@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from fastilp._core.books import Account
 from fastilp.config.models import OpenBtpConfig
-from fastilp.control.accounts import OPEN, Accounts, Puts
+from fastilp.control.accounts import OPEN, Accounts
 from fastilp.control.records import TOKENS
 from fastilp.errors import ConflictError, StorageError, UsageError
 from fastilp.transports.auth import TokenTable
@@ -44,7 +44,7 @@ class OpenAccounts:
         }
         self._closing: set[asyncio.Task[None]] = set()
         self.tokens = OpenTokens(self)
-        accounts.on_closing.append(self._closed)
+        accounts.on_closed.append(self._closed)
 
     def __len__(self) -> int:
         return len(self._usernames)
@@ -68,9 +68,8 @@ class OpenAccounts:
         for task in self._closing:
             task.cancel()
 
-    def _closed(self, account: Account) -> Puts:
+    def _closed(self, account: Account) -> None:
         self._usernames.discard(account.name)
-        return []
 
     def _create(self, username: str, digest: bytes, secret: str) -> bool:
         template = self._accounts.details(self._template)

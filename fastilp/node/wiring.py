@@ -5,7 +5,7 @@ closes their links. Imports node.links, node.network, node.oversight, transports
 from collections.abc import Iterable
 
 from fastilp._core.books import Account
-from fastilp.control.accounts import Entry
+from fastilp.control.entries import Entry
 from fastilp.node.links import AccountLinks, LinkEvent, Shared
 from fastilp.node.network import Network
 from fastilp.node.oversight import Oversight
@@ -134,6 +134,10 @@ class NodeWiring:
         if self.network is not None:
             self.network.account_closed(username)
         self._now(username).shut()
+
+    def reopen(self, account: Account, details: AccountDetails) -> None:
+        self._now(account.name).reopen()
+        self._tell(account, details)
 
     def is_reachable(self, username: str) -> bool:
         """Whether packets can leave to the account."""

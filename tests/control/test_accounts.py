@@ -1,5 +1,6 @@
 """Accounts in the switch: settings, routes, ids that last, refusals that name the account."""
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +12,9 @@ from fastilp._core.switch import Switch
 from fastilp.control.accounts import Accounts
 from fastilp.control.tables import NodeTables
 from fastilp.control.vault import Vault
-from fastilp.errors import ConfigError
+from fastilp.errors import ConfigError, ConflictError, UsageError
 from fastilp.storage.kinds import ACCOUNTS
+from fastilp.types import Relation
 from tests.small_switch import ADDRESS, SmallSwitch, details
 
 SEED = b"a seed of 32 bytes for the tests"
@@ -59,6 +61,60 @@ def test_refusals_name_what_is_wrong() -> None:
     with pytest.raises(ConfigError) as prefix:
         tables.load({"example..x": "alice"}, {}, Decimal(0))
     assert prefix.value.key == "routes"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ilp_address": f"{ADDRESS}{'.x' * 40}"},
+        {"ilp_address": ADDRESS},
+        {"ilp_address": f"{ADDRESS}.bob"},
+        {"routing_relation": Relation.PARENT},
+        {"spread": Decimal(f"0.{'1' * 60}")},
+        {"allowed_destinations": ("g..a",)},
+    ],
+)
+def test_a_refused_change_changes_nothing(tmp_path: Path, change: dict[str, object]) -> None:
+    ledger = Ledger.open(str(tmp_path / "ledger"))
+    try:
+        switch = Switch(ledger, ADDRESS)
+        accounts = Accounts(switch)
+        accounts.create(details("dad", routing_relation=Relation.PARENT))
+        accounts.create(details("bob", asset_code="XYZ"))
+        alice, _ = accounts.create(details("alice"))
+        switch.set_rates({"ABC": Decimal(1), "XYZ": Decimal(f"0.{'1' * 20}")})
+        settings, routes = switch.settings(alice), switch.routes()
+        record = ACCOUNTS.get(ledger.store, "alice")
+        with pytest.raises((UsageError, ConflictError)):
+            accounts.update("alice", replace(details("alice"), min_balance=-1, **change))
+        assert accounts.details("alice") == details("alice")
+        assert (switch.settings(alice), switch.routes()) == (settings, routes)
+        assert ACCOUNTS.get(ledger.store, "alice") == record
+        with pytest.raises((UsageError, ConflictError)):
+            accounts.create(details("carol", **change))
+        assert accounts.find("carol") is None and switch.routes() == routes
+    finally:
+        ledger.close()
+
+
+def test_addresses_that_follow_the_node_may_change_places() -> None:
+    accounts = Accounts(Switch(Ledger.memory(), ADDRESS))
+    accounts.create(details("alice"))
+    accounts.create(details("bob", ilp_address=f"{ADDRESS}.x.alice"))
+    accounts.readdress(f"{ADDRESS}.x")
+    routes = {prefix: to.name for prefix, to in accounts.switch.routes().items()}
+    assert routes == {f"{ADDRESS}.x.alice": "alice", f"{ADDRESS}.x.x.alice": "bob"}
+    assert {details.ilp_address for _, details in accounts} == set(routes)
+
+
+def test_static_routes_are_set_whole_or_not() -> None:
+    node = SmallSwitch()
+    tables = NodeTables(node.switch, node.accounts)
+    tables.set_static_routes({"example.x": "bob"})
+    before = node.switch.routes()
+    with pytest.raises(UsageError):
+        tables.set_static_routes({"example.y": "alice", f"example{'.z' * 40}": "alice"})
+    assert (node.switch.routes(), tables.static_routes()) == (before, {"example.x": "bob"})
 
 
 def test_asset_of_an_account_that_moved_money(tmp_path: Path) -> None:

@@ -132,3 +132,18 @@ def test_only_parents_are_asked() -> None:
     others = [scene.peer("bob"), scene.peer("kid", Relation.CHILD)]
     scene.run(120_000)
     assert [peer.requests() for peer in others] == [0, 0]
+
+
+@pytest.mark.parametrize("address", ["test" + ".x" * 31, f"test.{'x' * 1_015}", "test.pia"])
+def test_an_address_that_leaves_no_room_for_ours_is_refused(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene("local.host")
+    scene.node.account("alice", Relation.NON_ROUTING_ACCOUNT)
+    scene.node.account("pia", Relation.PEER, ilp_address="test.pia.alice")
+    before = scene.node.switch.routes()
+    parent(scene, config(address))
+    assert scene.node.switch.address == "local.host"
+    assert before.items() <= scene.node.switch.routes().items()
+    assert scene.node.accounts.details("alice").ilp_address == "local.host.alice"  # type: ignore[union-attr]
+    assert "the parent gives no address" in caplog.text

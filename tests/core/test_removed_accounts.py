@@ -1,6 +1,7 @@
 """Accounts that leave a running switch, and what it tells of those that stay."""
 
 import hashlib
+from decimal import Decimal
 
 import pytest
 
@@ -119,3 +120,30 @@ def test_all_rates_at_once(switch: Switch) -> None:
     with pytest.raises(UsageError):
         switch.set_rates({"USD": "1", "XRP": "0"})
     assert list(switch.rates()) == ["XRP"]
+
+
+def test_a_closed_account_may_be_opened_again(switch: Switch) -> None:
+    a, b = opened(switch, "alice"), opened(switch, "bob")
+    bob = switch.account("bob")
+    switch.close_account(bob)
+    a.receive([(1, prepare("g.hub.bob"))])
+    switch.process(NOW_MS)
+    assert isinstance(decode(dict(a.take())[1]), Reject)
+    switch.reopen_account(bob)
+    a.receive([(2, prepare("g.hub.bob"))])
+    switch.process(NOW_MS + 1)
+    [(request_id, _)] = b.take()
+    b.receive([(request_id, bytes(Fulfill(fulfillment=FULFILLMENT)))])
+    switch.process(NOW_MS + 2)
+    assert isinstance(decode(dict(a.take())[2]), Fulfill)
+    assert (switch.balance(bob), switch.balance(switch.account("alice"))) == (1, -1)
+
+
+def test_an_asset_is_checked_before_an_account_has_it(switch: Switch) -> None:
+    opened(switch, "alice")
+    switch.set_rates({"USD": 1, "EUR": 1})
+    switch.check_asset("EUR", 9, Decimal("0.01"))
+    with pytest.raises(UsageError, match="spread"):
+        switch.check_asset("EUR", 9, Decimal(2))
+    with pytest.raises(UsageError, match="digits"):
+        switch.check_asset("EUR", 9, Decimal(f"0.{'1' * 60}"))

@@ -12,13 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fastilp._core.books import Account
-from fastilp.control.accounts import Accounts, Also, Entry
+from fastilp.control.accounts import Accounts, Also
 from fastilp.control.api import documented
 from fastilp.control.api.bodies import data_problem, model_of
 from fastilp.control.api.context import Context, Keep, normalised
 from fastilp.control.api.models import AccountIn, SettingsIn
 from fastilp.control.api.problems import Problem
 from fastilp.control.api.shown import Pieces, account_json, balance_json, json_bytes, json_response
+from fastilp.control.entries import Entry
 from fastilp.control.records import INCOMING_TOKENS
 from fastilp.control.slices import in_pieces, in_slices
 from fastilp.control.vault import Vault

@@ -16,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fastilp._core.switch import Switch
-from fastilp.control.accounts import Accounts, Entry, Puts
+from fastilp.control.accounts import Accounts, Puts
 from fastilp.control.alerts import Alerts
 from fastilp.control.api.problems import ALREADY_EXISTS, KEY_IS_TIED, Problem, account_not_found
+from fastilp.control.entries import Entry
 from fastilp.control.events import Events
 from fastilp.control.idempotency import Call, Idempotency, TiedError
 from fastilp.control.metrics import Metrics
