@@ -33,5 +33,9 @@ def soak() -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Packaging first: one long build, while other processes go through the rest."""
-    items.sort(key=lambda item: item.get_closest_marker("packaging") is None)
+    """Files that take longest first, while other processes go through the rest: the build of the
+    packages, and in a soak what has long counts."""
+    long = {item.path for item in items if item.get_closest_marker("packaging")}
+    if os.environ.get("FASTILP_SOAK"):
+        long |= {item.path for item in items if "soak" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in long)

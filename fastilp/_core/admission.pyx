@@ -280,7 +280,7 @@ cdef class Admission(Output):
 
     cdef uint8_t route_found(self, Row* row, uint32_t account_out) noexcept nogil:
         row.account_out = account_out
-        if account_out == FORWARDING_NONE:
+        if account_out == FORWARDING_NONE or self.ways[account_out].special & WAY_CLOSED:
             return STATUS_UNREACHABLE
         if account_out == row.account_in and (
             not row.flags & ROW_REINJECTED or row.flags & ROW_MARKED

@@ -226,4 +226,10 @@ def test_shell_completion(typed: str, expected: str) -> None:
         "_TYPER_COMPLETE_ARGS": typed,
     }
     assert fastilp(environment=variables).stdout.split() == [expected]
-    assert "complete" in fastilp("--show-completion", "bash").stdout
+
+
+def test_shell_completion_is_for_the_shell_that_asks() -> None:
+    # The second command keeps bash from making way for the first.
+    script = f"{sys.executable} -m fastilp --show-completion; exit $?"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert "COMPREPLY" in done.stdout and "fastilp" in done.stdout

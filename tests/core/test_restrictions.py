@@ -209,6 +209,19 @@ def test_marked_packet_is_not_reflected(make_hub: MakeHub) -> None:
     assert hub.counted() == {"punted": 1, "reflected": 1}
 
 
+def test_marked_packet_of_an_account_that_closes_is_unreachable(make_hub: MakeHub) -> None:
+    """Reflected it would be too, but that comes later in the order of outcomes."""
+    hub = make_hub()
+    hub.control.up = True
+    hub.switch.set_punt(hub.alice, True)
+    hub.send(1, to="g.hub.alice.x")
+    hub.run()
+    hub.switch.close_account(hub.alice)
+    hub.control.receive(hub.control.take())
+    hub.run()
+    assert hub.counted() == {"punted": 1, "unreachable": 1}
+
+
 def test_rule_does_not_fail_open(make_hub: MakeHub) -> None:
     hub = make_hub()
     hub.switch.set_punt(hub.alice, True)
