@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from fastilp._core.packet import Fulfill, Prepare, Reject, decode
+from tests.helpers import until
 from tests.node_process import NodeProcess
 from tests.storage import faulty_disk
 
@@ -224,6 +225,18 @@ def test_shutdown_reports_fulfills_that_wait_for_the_disk(
 def lost_payment(node: NodeProcess) -> None:
     with pytest.raises(OSError):
         pay(node, "example.node.loop")
+
+
+def test_hang_up_of_a_node_that_starts(tmp_path: Path) -> None:
+    """Settings are not read again, and the node lives."""
+    node = NodeProcess(tmp_path / "node", ACCOUNTS)
+    ready = tmp_path / "ready.json"
+    node.spawn("--ready-file", str(ready))
+    until(lambda: "a new ledger was created" in node.log(), node.log)
+    node.signal(signal.SIGHUP)
+    until(ready.exists, node.log)
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 0
 
 
 def test_second_signal_ends_at_once(node: NodeProcess) -> None:

@@ -63,6 +63,7 @@ class Breakers:
         circuit = self._circuits.pop(username, None)
         if circuit is not None and circuit.closes_at_ms is not None:
             self._switch.suspend(circuit.account, False)
+            self._tell(circuit, False)
 
     def open(self) -> Iterator[str]:
         """Accounts that get no packets now."""

@@ -42,7 +42,7 @@ class RateFeed:
         self._failures_max = failures_max
         self._tracing = tracing or Tracing()
         self._task: asyncio.Task[None] | None = None
-        self._named: frozenset[str] = frozenset()
+        self._quotes: Quotes = {}
         self.failures = 0
         """In a row."""
         self.error = ""
@@ -77,8 +77,16 @@ class RateFeed:
         if self.error:
             _log.info("rates are up to date again")
         self.failures, self.error = 0, ""
-        self._named = frozenset(quotes)
-        self._use({**self._by_hand(), **quotes})
+        self._quotes = quotes
+        self.renew()
+
+    def renew(self) -> None:
+        """Rates set by hand are others: those of the source stay on top of them."""
+        by_hand = {code: Fraction(rate) for code, rate in self._manual().items()}
+        if self.stale:
+            self._use({code: by_hand[code] for code in by_hand.keys() - self._quotes.keys()})
+        else:
+            self._use({**by_hand, **self._quotes})
 
     def _on_failure(self, error: RateError) -> None:
         self.failures += 1
@@ -88,11 +96,7 @@ class RateFeed:
         )
         if self.failures == self._failures_max + 1:
             _log.error("rates are too old: packets that need one are answered T00")
-            kept = {code: rate for code, rate in self._by_hand().items() if code not in self._named}
-            self._use(kept)
-
-    def _by_hand(self) -> Quotes:
-        return {code: Fraction(rate) for code, rate in self._manual().items()}
+            self.renew()
 
     def _use(self, rates: Quotes) -> None:
         try:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from fastilp._core.books import Account
 from fastilp._core.switch import Switch
 from fastilp.control.accounts import Accounts, Puts
+from fastilp.control.routing import check_routable
 from fastilp.errors import ConfigError, UsageError
 from fastilp.storage.kinds import TABLES, TableRecord
 from fastilp.storage.records import Reader
@@ -23,6 +24,8 @@ ENGINES = "settlement_engines"
 NAMES = (RATES, STATIC_ROUTES, ENGINES)
 
 AlsoPuts = Callable[[], Puts]
+Spreads = tuple[Decimal, Mapping[str, Decimal]]
+"""Of all conversions, and by pair, `IN/OUT`."""
 
 
 def _nothing() -> Puts:
@@ -42,6 +45,10 @@ class NodeTables:
         self._switch = switch
         self._accounts = accounts
         self.rates: dict[str, Decimal] = {}
+        """Those set by hand."""
+        self.on_rates: Callable[[], None] = lambda: None
+        """The switch has nothing but those set by hand: a provider brings its own again."""
+        self._spreads: Spreads = (Decimal(0), {})
         self.engines: dict[str, str] = {}
         accounts.on_closing.append(self._records_without)
         accounts.on_closed.append(self._forget_account)
@@ -61,52 +68,69 @@ class NodeTables:
         pair_spreads: Mapping[str, Decimal] | None = None,
     ) -> list[str]:
         """Take what the API set, else what the file says. Returns prefixes of routes whose account
-        was closed over the API. Raises ConfigError that names the key."""
-        self._load_spreads(spread, pair_spreads or {})
-        self._load_rates(rates)
+        was closed over the API. Raises ConfigError that names the key, and then nothing has
+        changed."""
+        found, lost = self._accounts_of(routes)
+        of_api = self.of_api(RATES)
+        wanted = rates
+        if of_api is not None:
+            wanted = {code: Decimal(rate) for code, rate in of_api.items()}
+        before = self.rates, self._spreads
+        try:
+            self._take_rates(wanted, (spread, pair_spreads or {}))
+        except ConfigError:
+            self._take_rates(*before)
+            raise
         self.engines = self.of_api(ENGINES) or {}
-        set_routes = self.of_api(STATIC_ROUTES)
-        wanted = dict(routes) if set_routes is None else set_routes
+        self._accounts.routing.set_static(found)
+        return lost
+
+    def _accounts_of(self, routes: Mapping[str, str]) -> tuple[dict[str, Account], list[str]]:
+        """Of the static routes that the API set, else of these; and prefixes without an account."""
+        of_api = self.of_api(STATIC_ROUTES)
         found: dict[str, Account] = {}
         lost = []
-        for prefix, username in wanted.items():
+        for prefix, username in (routes if of_api is None else of_api).items():
             entry = self._accounts.find(username)
             if entry is None:
                 lost.append(prefix)
-            else:
-                found[prefix] = entry.account
-        try:
-            self._accounts.routing.set_static(found)
-        except UsageError as error:
-            raise ConfigError(str(error), key="routes") from None
-        return lost
+                continue
+            try:
+                check_routable(prefix)
+            except UsageError as error:
+                raise ConfigError(str(error), key="routes") from None
+            found[prefix] = entry.account
+        return found, lost
 
-    def _load_spreads(self, spread: Decimal, pair_spreads: Mapping[str, Decimal]) -> None:
-        """Pairs are `IN/OUT`."""
+    def _take_rates(self, rates: Mapping[str, Decimal], spreads: Spreads) -> None:
+        """Raises ConfigError half way."""
+        spread, by_pair = spreads
         pairs = {
             (code_in, code_out): value
-            for pair, value in pair_spreads.items()
+            for pair, value in by_pair.items()
             for code_in, _, code_out in [pair.partition("/")]
         }
+        # Without a rate every spread is exact.
+        self._switch.set_rates({})
         try:
             self._switch.set_spread(spread)
             self._switch.set_pair_spreads(pairs)
         except UsageError as error:
             raise ConfigError(str(error), key="exchange_rate.spread") from None
+        try:
+            self._switch.set_rates(dict(rates))
+        except UsageError:
+            self._name_wrong_rate(rates)
+            raise
+        self.rates, self._spreads = dict(rates), spreads
+        self.on_rates()
 
-    def _load_rates(self, rates: Mapping[str, Decimal]) -> None:
-        of_api = self.of_api(RATES)
-        if of_api is not None:
-            self.rates = {code: Decimal(rate) for code, rate in of_api.items()}
-            self._switch.set_rates(dict(self.rates))
-            return
-        self._switch.set_rates({})
+    def _name_wrong_rate(self, rates: Mapping[str, Decimal]) -> None:
         for code, rate in rates.items():
             try:
                 self._switch.set_rate(code, rate)
             except UsageError as error:
                 raise ConfigError(str(error), key=f"rates.{code}") from None
-        self.rates = dict(rates)
 
     def rates_in_use(self) -> dict[str, Decimal]:
         """Those set by hand and those of a provider, as decimals of at most 60 digits."""
@@ -121,16 +145,19 @@ class NodeTables:
     # --- Over the API ---------------------------------------------------------------------------
 
     def set_rates(self, rates: Mapping[str, Decimal], also: AlsoPuts = _nothing) -> int:
-        """Replace all rates. Returns the ticket. Raises UsageError, and then nothing changed."""
+        """Replace all rates set by hand. Returns the ticket. Raises UsageError, and then nothing
+        has changed."""
         before = dict(self.rates)
         self._switch.set_rates(dict(rates))
         try:
             texts = {code: str(rate) for code, rate in rates.items()}
             ticket = self._put(RATES, texts, also)
         except BaseException:
-            self._switch.set_rates(dict(before))
+            self._switch.set_rates(before)
+            self.on_rates()
             raise
         self.rates = dict(rates)
+        self.on_rates()
         return ticket
 
     def static_routes(self) -> dict[str, str]:

@@ -102,6 +102,8 @@ class Node:
         rating = settings.exchange_rate
         lost = self.tables.load(settings.routes, settings.rates, rating.spread, rating.spreads)
         self.rate_feed = make_feed(rating, self.switch, lambda: self.tables.rates, self.tracing)
+        if self.rate_feed is not None:
+            self.tables.on_rates = self.rate_feed.renew
         log_lost_routes(lost)
         self.monitoring = Monitoring(settings, self.switch, self.accounts, self.rate_feed)
         self._events.on_store = self.monitoring.on_store

@@ -31,8 +31,7 @@ async def reload(
     for entry in accounts.entries():
         username = entry.account.name
         if entry.origin == CONFIG and username not in wanted and not entry.closing:
-            await accounts.suspend(username)
-            _log.info("an account has left the settings; its balance stays", account=username)
+            await _suspend(accounts, username)
     overridden = _seed(accounts, wanted, settings.node.ilp_address)
     log_overridden(overridden)
     try:
@@ -48,9 +47,25 @@ async def reload(
         for name in Settings.model_fields
         if name not in _LIVE and getattr(settings, name) != getattr(before, name)
     ]
+    spreads = {"spread": before.exchange_rate.spread, "spreads": before.exchange_rate.spreads}
+    if settings.exchange_rate.model_copy(update=spreads) != before.exchange_rate:
+        # The provider: its spreads are taken over.
+        stays.append("exchange_rate")
     if stays:
         _log.warning("these sections change with the next start only", sections=stays)
     _log.info("settings were read again", accounts=len(accounts))
+
+
+async def _suspend(accounts: Accounts, username: str) -> None:
+    try:
+        await accounts.suspend(username)
+    except KeyError:
+        # Closed over the API while others were waited for.
+        return
+    except (ConflictError, StorageError) as error:
+        _log.error("an account was not taken out", account=username, reason=str(error))
+        return
+    _log.info("an account has left the settings; its balance stays", account=username)
 
 
 def _seed(accounts: Accounts, wanted: Mapping[str, AccountConfig], address: str) -> list[str]:

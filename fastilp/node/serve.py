@@ -57,9 +57,9 @@ async def _serve(
 ) -> None:
     ended = asyncio.Event()
     _on_signals(ended)
+    hang_up = _HangUp(reload)
     node = await _started(settings)
-    if reload is not None:
-        _on_hang_up(node, reload)
+    hang_up.node = node
     try:
         if ready_file is not None:
             _write_ready_file(ready_file, node)
@@ -67,6 +67,7 @@ async def _serve(
             await _work_or_end(work(node, ended.set), ended)
         await ended.wait()
     finally:
+        await hang_up.close()
         await node.stop()
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
@@ -96,22 +97,40 @@ def _on_signals(ended: asyncio.Event) -> None:
         loop.add_signal_handler(number, on_signal)
 
 
-def _on_hang_up(node: Node, reload: Callable[[], Settings]) -> None:
-    """Settings that are wrong change nothing."""
-    loop = asyncio.get_running_loop()
-    running: set[asyncio.Task[None]] = set()
+class _HangUp:
+    """SIGHUP, which ends the process where nobody takes it: a node that starts or stops has
+    nothing to read again. Settings that are wrong change nothing."""
 
-    def on_signal() -> None:
+    def __init__(self, reload: Callable[[], Settings] | None) -> None:
+        self.node: Node | None = None
+        self._reload = reload
+        self._running: set[asyncio.Task[None]] = set()
+        if reload is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_signal)
+
+    async def close(self) -> None:
+        self.node = None
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _on_signal(self) -> None:
+        if self.node is None or self._reload is None:
+            return
         try:
-            settings = reload()
+            settings = self._reload()
         except ConfigError as error:
             _log.error("the settings are wrong, and were not taken over", reason=str(error))
             return
-        task = loop.create_task(node.reload(settings))
-        running.add(task)
-        task.add_done_callback(running.discard)
+        task = asyncio.get_running_loop().create_task(self._take(self.node, settings))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
-    loop.add_signal_handler(signal.SIGHUP, on_signal)
+    async def _take(self, node: Node, settings: Settings) -> None:
+        try:
+            await node.reload(settings)
+        except Exception:
+            _log.exception("the settings were not taken over as a whole")
 
 
 async def _work_or_end(work: Awaitable[None], ended: asyncio.Event) -> None:

@@ -61,7 +61,8 @@ class NodeWiring:
             links.start()
 
     async def close_all(self) -> None:
-        for links in self._links.values():
+        # Accounts may go meanwhile.
+        for links in list(self._links.values()):
             await links.close()
         for task in list(self._shared.tasks):
             task.cancel()

@@ -95,6 +95,8 @@ def test_forgotten_account_is_sent_to_again() -> None:
     circuit.pay(UNREACHABLE, 10)
     circuit.tick()
     circuit.breakers.forget("bob")
+    # Who was told that it opened hears that it did not stay so: alerts, routes.
+    assert circuit.changes == [("bob", True), ("bob", False)]
     assert circuit.pay(GOOD) == [""]
     assert len(circuit.breakers) == 0
     circuit.breakers.forget("nobody")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastilp._core.ledger import Ledger
+from fastilp._core.packet import Prepare
 from fastilp._core.switch import Switch
 from fastilp.config.models import ExchangeRateConfig
 from fastilp.control.rate_feed import RateFeed
@@ -22,9 +23,11 @@ from fastilp.control.rate_sources import (
     rafiki,
     read_json,
 )
+from fastilp.control.tables import NodeTables
+from fastilp.errors import ConfigError
 from fastilp.node.rating import make_feed
 from tests.control.rate_provider import COINCAP_ASSETS, Provider, provider
-from tests.small_switch import SmallSwitch
+from tests.small_switch import ADDRESS, SmallSwitch, details
 
 
 def switch_of(*assets: tuple[str, int]) -> Switch:
@@ -241,6 +244,50 @@ class Scripted:
 def polled(feed: RateFeed, times: int = 1) -> None:
     for _ in range(times):
         asyncio.run(feed.poll())
+
+
+def test_rates_set_by_hand_leave_those_of_the_source() -> None:
+    node = SmallSwitch()
+    tables = NodeTables(node.switch, node.accounts)
+    source = Scripted({"EUR": Fraction(2)}, None)
+    feed = RateFeed(node.switch, source, lambda: tables.rates, failures_max=0)
+    tables.on_rates = feed.renew
+    polled(feed)
+    tables.set_rates({"ABC": Decimal("0.25"), "EUR": Decimal(7)})
+    assert node.switch.rates() == {"ABC": Fraction(1, 4), "EUR": Fraction(2)}
+    # The settings are read again.
+    tables.load({}, {"XYZ": Decimal(3)}, Decimal(0))
+    assert node.switch.rates() == {"XYZ": Fraction(3), "EUR": Fraction(2)}
+    polled(feed)
+    tables.set_rates({"ABC": Decimal("0.25"), "EUR": Decimal(7)})
+    assert node.switch.rates() == {"ABC": Fraction(1, 4)}
+
+
+def test_settings_that_are_wrong_change_no_table() -> None:
+    node = SmallSwitch()
+    erin, _ = node.accounts.create(details("erin", asset_code="EUR"))
+    link = node.switch.open_link(erin)
+    tables = NodeTables(node.switch, node.accounts)
+    rates = {"ABC": Decimal(1), "EUR": Decimal(2)}
+    tables.load({"example.x": "bob"}, rates, Decimal("0.01"), {"ABC/EUR": Decimal("0.02")})
+    before = node.switch.rates(), node.switch.routes()
+    far = {"example.y": "bob", f"example{'.z' * 40}": "bob"}
+    wrong = Decimal(f"1.{'3' * 60}")
+    for routes, ours, spread, key in (
+        (far, {"ABC": Decimal(5)}, Decimal(0), "routes"),
+        ({}, {"ABC": Decimal(5), "EUR": wrong}, Decimal(0), "rates.EUR"),
+        ({}, {"ABC": Decimal(5)}, Decimal(2), "exchange_rate.spread"),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            tables.load(routes, ours, spread)
+        assert refused.value.key == key
+        assert (node.switch.rates(), node.switch.routes()) == before
+        assert tables.rates == rates
+    # Spreads are those of before, too: 1,000 ABC are 500 EUR less 2 %.
+    node.links["alice"].receive([(1, bytes(node.prepare(f"{ADDRESS}.erin", 1_000)))])
+    node.turn()
+    [(_, packet)] = link.take()
+    assert Prepare.decode(packet).amount == 490
 
 
 def test_failures_are_tolerated_then_there_is_no_rate() -> None:
