@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from fastilp._core.packet import Fulfill, decode
+from fastilp.errors import ConfigError
 from fastilp.node.certificates import Certificate
 from tests.certificates import certificate_file
 from tests.cli.command import fastilp
@@ -124,6 +126,18 @@ def test_files_that_cannot_be_used_replace_nothing(pem: Path, tmp_path: Path) ->
     pem.write_bytes(whole)
     certificate.refresh()
     assert certificate._current is not used
+
+
+def test_a_key_behind_a_password_is_refused(pem: Path) -> None:
+    """OpenSSL would ask on the terminal, and the node would stand still."""
+    key = serialization.load_pem_private_key(pem.read_bytes(), None)
+    secret = serialization.BestAvailableEncryption(b"sesame")
+    form = serialization.PrivateFormat.PKCS8
+    locked = pem.with_name("locked.pem")
+    locked.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, secret))
+    with pytest.raises(ConfigError) as refused:
+        Certificate(str(pem), str(locked), "listen.http_tls_certificate")
+    assert refused.value.key == "listen.http_tls_certificate"
 
 
 @pytest.fixture

@@ -132,9 +132,8 @@ def rotate_seed(
     """
     settings = config.load(config_file)
     old = _seed(settings)
-    # What an interrupted call has drawn is used again.
     kept = Path(settings.node.data_dir) / "secret_seed.new"
-    new = _new_seed(new_seed_file, kept)
+    new = _new_seed(new_seed_file, kept, old)
     ledger = Ledger.open(settings.node.data_dir)
     try:
         count = rotate(ledger, old, new)
@@ -147,21 +146,28 @@ def rotate_seed(
         typer.echo(f"{count} tokens were sealed anew; node.secret_seed is now what is in {kept}")
 
 
-def _new_seed(given: Path | None, kept: Path) -> bytes:
-    if given is not None:
-        text = given.read_text().strip()
-    elif kept.exists():
-        text = kept.read_text().strip()
-    else:
-        text = secrets.token_hex(32)
+def _new_seed(given: Path | None, kept: Path, old: bytes) -> bytes:
+    """What an interrupted call has drawn is used again: tokens may be sealed with it already."""
+    begun = _seed_of(kept.read_text()) if kept.exists() else None
+    wanted = _seed_of(given.read_text()) if given is not None else None
+    if begun is not None and begun != old:
+        if wanted not in (None, begun):
+            raise UsageError(f"a rotation to the seed in {kept} has begun; finish that one first")
+        return begun
+    # What is kept is the seed that the node has by now.
+    kept.unlink(missing_ok=True)
+    seed = wanted or secrets.token_bytes(32)
+    _write_new(kept, seed.hex() + "\n")
+    return seed
+
+
+def _seed_of(text: str) -> bytes:
     try:
-        seed = bytes.fromhex(text)
+        seed = bytes.fromhex(text.strip())
     except ValueError:
         seed = b""
     if len(seed) != 32:
         raise UsageError("the new seed must be 32 bytes in hex: `openssl rand -hex 32` makes one")
-    kept.unlink(missing_ok=True)
-    _write_new(kept, seed.hex() + "\n")
     return seed
 
 

@@ -7,6 +7,7 @@ at the same time are one call.
 """
 
 import asyncio
+import hmac
 import time
 from collections.abc import Callable
 from hashlib import sha256
@@ -31,10 +32,14 @@ class TiedError(ConflictError):
 
 
 class Idempotency:
-    """`now_ms` is for tests."""
+    """`secret` is the node's: calls hold tokens, and whoever reads the disk must not be able to try
+    them against what is kept. `now_ms` is for tests."""
 
-    def __init__(self, ledger: Ledger, now_ms: Callable[[], int] = _now_ms) -> None:
+    def __init__(
+        self, ledger: Ledger, secret: bytes, now_ms: Callable[[], int] = _now_ms
+    ) -> None:
         self._ledger = ledger
+        self._secret = secret
         self._now_ms = now_ms
         self._running: dict[str, tuple[bytes, asyncio.Event]] = {}
         self._swept = 0
@@ -42,8 +47,8 @@ class Idempotency:
     async def begin(self, scope: str, key: str, call: bytes) -> "Call | IdempotencyRecord":
         """A call to carry out, or the answer to the one that was. `scope` is whose key it is,
         `call` everything that makes two calls the same. Raises TiedError."""
-        name = sha256(f"{scope}\0{key}".encode("utf-8", "surrogateescape")).hexdigest()
-        digest = sha256(call).digest()
+        name = self._digest(f"{scope}\0{key}".encode("utf-8", "surrogateescape")).hex()
+        digest = self._digest(call)
         while name in self._running:
             other, ended = self._running[name]
             if other != digest:
@@ -56,6 +61,9 @@ class Idempotency:
         if record.input_hash != digest:
             raise TiedError(key)
         return record
+
+    def _digest(self, text: bytes) -> bytes:
+        return hmac.digest(self._secret, text, sha256)
 
     def _kept(self, name: str) -> IdempotencyRecord | None:
         store = self._ledger.store

@@ -58,7 +58,8 @@ class Certificate:
     def _load(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
-            context.load_cert_chain(self._certificate, self._key)
+            # A key behind a password would be asked for on the terminal, and the node would wait.
+            context.load_cert_chain(self._certificate, self._key, password=_no_password)
         except OSError as error:
             # ssl.SSLError is one too, and says what is wrong with the contents.
             reason = error.strerror or str(error)
@@ -76,6 +77,10 @@ class Certificate:
             except OSError:
                 stamps.append((0, 0, 0))
         return tuple(stamps)
+
+
+def _no_password() -> str:
+    return ""
 
 
 async def refresh_forever(certificates: Iterable[Certificate]) -> None:

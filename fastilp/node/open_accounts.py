@@ -8,13 +8,16 @@ than `accounts_max` of them, and that one that never moved money goes with its c
 import asyncio
 import base64
 import logging
+from collections.abc import Coroutine
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 from fastilp._core.books import Account
 from fastilp.config.models import OpenBtpConfig
 from fastilp.control.accounts import OPEN, Accounts
 from fastilp.control.records import TOKENS
+from fastilp.control.slices import in_slices
 from fastilp.errors import ConflictError, StorageError, UsageError
 from fastilp.transports.auth import TokenTable
 from fastilp.transports.btp import BtpPort
@@ -25,6 +28,8 @@ _log = logging.getLogger("fastilp.links")
 _PREFIX = "open_"
 # A username has at most 32 characters.
 _NAME_SIZE = 27
+# Between two looks for accounts that nobody uses, when there is no room.
+_LOOK_SECONDS = 5.0
 # A connection that is followed by another one at once is one client's.
 _GRACE_SECONDS = 1.0
 
@@ -43,6 +48,7 @@ class OpenAccounts:
             entry.account.name for entry in accounts.entries() if entry.origin == OPEN
         }
         self._closing: set[asyncio.Task[None]] = set()
+        self._looks_at = 0.0
         self.tokens = OpenTokens(self)
         accounts.on_closed.append(self._closed)
 
@@ -60,9 +66,12 @@ class OpenAccounts:
     def link(self, username: str, is_up: bool) -> None:
         """Its connection has come or gone."""
         if not is_up and username in self._usernames:
-            task = asyncio.get_running_loop().create_task(self._close_unused(username))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._spawn(self._close_later(username))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def close(self) -> None:
         for task in self._closing:
@@ -75,6 +84,7 @@ class OpenAccounts:
         template = self._accounts.details(self._template)
         if template is None or len(self._usernames) >= self._accounts_max:
             _log.warning("no room for another open account", extra={"count": len(self)})
+            self._make_room()
             return False
         try:
             self._accounts.create(self._details(template, username, digest, secret), origin=OPEN)
@@ -100,8 +110,22 @@ class OpenAccounts:
             ilp_over_btp_incoming_token=self._accounts.vault.hash(secret),
         )
 
-    async def _close_unused(self, username: str) -> None:
+    def _make_room(self) -> None:
+        """For the next who comes: a node that ended has left accounts whose holders never paid."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._looks_at:
+            self._looks_at = now + _LOOK_SECONDS
+            self._spawn(self._close_all_unused())
+
+    async def _close_all_unused(self) -> None:
+        async for username in in_slices(list(self._usernames)):
+            await self._close_unused(username)
+
+    async def _close_later(self, username: str) -> None:
         await asyncio.sleep(_GRACE_SECONDS)
+        await self._close_unused(username)
+
+    async def _close_unused(self, username: str) -> None:
         if any(self._accounts.wiring.states(username).values()):
             return
         try:

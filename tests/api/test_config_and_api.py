@@ -171,6 +171,30 @@ def test_rotating_the_seed(node: NodeProcess) -> None:
         assert "does not open the tokens in the data directory" in node.log()
 
 
+def test_a_rotation_that_has_begun_comes_first(node: NodeProcess, tmp_path: Path) -> None:
+    """Tokens may be sealed with its seed already, which must not be lost."""
+    with node:
+        node.signal(signal.SIGTERM)
+        node.wait()
+    kept, given = node.data_dir / "secret_seed.new", tmp_path / "given"
+    kept.write_text("ab" * 32)
+    given.write_text("cd" * 32)
+    arguments = ("config", "rotate", "--config", str(node.config))
+    refused = fastilp(*arguments, "--new-seed-file", str(given))
+    assert refused.returncode != 0 and str(kept) in refused.stderr
+    assert fastilp(*arguments).returncode == 0
+    assert (node.data_dir / "secret_seed").read_text().strip() == "ab" * 32
+    # With the seed in the settings the new one stays beside the data, for the operator.
+    settings = node.config.read_text()
+    seed = "ab" * 32
+    for _ in range(2):
+        line = f'[node]\nsecret_seed = "{seed}"'
+        node.config.write_text(settings.replace("[node]", line))
+        assert fastilp(*arguments).returncode == 0
+        assert kept.read_text().strip() != seed
+        seed = kept.read_text().strip()
+
+
 def test_import_of_interledger_rs(tmp_path: Path) -> None:
     source = tmp_path / "ilp-node.yml"
     source.write_text(

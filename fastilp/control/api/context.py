@@ -74,7 +74,7 @@ class Context:
         """None: there is no network."""
         self.drain = drain
         """Takes nothing new from now on; returns how many packets are in flight."""
-        self.idempotency = Idempotency(switch.ledger)
+        self.idempotency = Idempotency(switch.ledger, accounts.vault.hash_key)
         self._key = secrets.token_bytes(32)
         self._admin = self._digest(admin_auth_token) if admin_auth_token else None
         # Compared with where there is nothing to compare with: that takes as long.
