@@ -186,7 +186,7 @@ class NodeClient:
         if status == 409:
             return "change what is there (`update`), or delete it first"
         if status == 503:
-            return "the node is starting or stopping; try again"
+            return "it starts, stops, or its disk does not commit: `fastilp health` says why"
         if status >= 500:
             return "the node's log says more"
         return ""

@@ -198,7 +198,7 @@ def test_api_16_api_17_static_routes(api: Api) -> None:
 def test_api_18_one_static_route(api: Api) -> None:
     api.create("hop_3")
     # No content type, as `ilp-cli` sends it.
-    answer = api.call("PUT", "/routes/static/example.b", b"hop_3")
+    answer = api.call("PUT", "/routes/static/example.b", "\uff48op_3".encode())
     assert (answer.status, answer.body) == (200, b"hop_3")
     assert api.get("/routes").json()["example.b"] == "hop_3"
     assert api.call("PUT", "/routes/static/example.b", b"nobody").status == 404

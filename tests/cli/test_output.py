@@ -118,7 +118,7 @@ FAULTS: list[tuple[tuple[str, ...], int, Any, list[str]]] = [
         problem(409, "account `bob` already exists"), ["already exists", "`update`"],
     ),
     (("rates", "list"), 500, b"<b>oops</b>\n\x1b[2J", ["<b>oops</b>", "log says more"]),
-    (("rates", "list"), 503, b"", ["starting or stopping"]),
+    (("rates", "list"), 503, b"", ["does not commit", "fastilp health"]),
     (("rates", "list"), 302, b"", ["302"]),
     (
         ("rates", "set-all", "--pair", "ABC", "x"), 400,

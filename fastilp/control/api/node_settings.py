@@ -12,7 +12,7 @@ from starlette.responses import Response
 from fastilp.control.api import documented
 from fastilp.control.api.accounts import status_json
 from fastilp.control.api.bodies import data_problem, table_of, value_of
-from fastilp.control.api.context import Context, Keep
+from fastilp.control.api.context import Context, Keep, normalised
 from fastilp.control.api.levels import set_levels
 from fastilp.control.api.problems import Problem
 from fastilp.control.api.shown import Pieces, json_bytes, json_response, rates_json
@@ -134,7 +134,7 @@ def _add_routes(routes: APIRouter, context: Context) -> None:
         context.check_node_admin(request)
         body = await request.body()
         wanted: str = value_of(_PREFIX, prefix)
-        username = _text(body).strip()
+        username = normalised(_text(body).strip())
 
         async def work(keep: Keep) -> tuple[int, Response]:
             response = Response(username.encode(), media_type="text/plain")
