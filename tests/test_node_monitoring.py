@@ -9,6 +9,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastilp._core.packet import Fulfill, Prepare, decode
+from tests.api.client import Api
 from tests.helpers import until
 from tests.node_process import NodeProcess
 
@@ -66,6 +67,11 @@ def test_scrapes_alerts_and_records(tmp_path: Path) -> None:
         until(lambda: node.get("/alerts"), node.log)
         alerts = node.get("/alerts")
         assert [(one["kind"], one["account"]) for one in alerts] == [("near_limit", "alice")]
+        assert alerts[0]["active"] is True
+        api = Api(node)
+        assert api.call("PATCH", "/accounts/alice", {"min_balance": None}).status == 200
+        api.close()
+        until(lambda: not node.get("/alerts")[0]["active"], node.log)
         records = tmp_path / "node" / "packets.jsonl"
         until(lambda: records.exists() and records.read_text(), node.log)
         assert json.loads(records.read_text())["nextHopAmount"] == "19"

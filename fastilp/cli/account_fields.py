@@ -10,6 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from fastilp.cli.client import printable
+from fastilp.errors import UsageError
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _TOKEN_IN = "What the peer must send to us."
@@ -75,12 +78,15 @@ SETTINGS = (
     "ilp_over_batch_incoming_token",
     "ilp_over_batch_outgoing_token",
 )
+# What only the admin may change.
+LIMITS = tuple(name for name in FIELDS if name not in SETTINGS)
 
 
 def with_fields(
-    names: Iterable[str], required: Iterable[str] = ()
+    names: Iterable[str], required: Iterable[str] = (), others: Iterable[str] = ()
 ) -> Callable[[Function], Function]:
-    """For a function that takes the fields as its `**` argument: typer sees one flag for each."""
+    """For a function that takes the fields as its `**` argument: typer sees one flag for each, and
+    takes the `others` without showing them."""
 
     def decorate(function: Function) -> Function:
         own = [
@@ -89,6 +95,7 @@ def with_fields(
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
         flags = [_flag(name, name in required) for name in names]
+        flags += [_flag(name, False, hidden=True) for name in others]
         function.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
         return function
 
@@ -105,9 +112,26 @@ def given(fields: dict[str, str | None]) -> dict[str, object]:
     }
 
 
-def _flag(name: str, required: bool) -> inspect.Parameter:
+def unset(options: Iterable[str]) -> dict[str, None]:
+    """Fields by the names of their flags, with or without dashes. Raises UsageError."""
+    found: dict[str, None] = {}
+    for option in options:
+        name = option.lstrip("-").replace("-", "_")
+        if name not in FIELDS or name in REQUIRED:
+            known = ", ".join(flag_name(each) for each in FIELDS if each not in REQUIRED)
+            shown = printable(option)
+            raise UsageError(f"--unset {shown}: there is nothing to unset; it may be {known}")
+        found[name] = None
+    return found
+
+
+def flag_name(field: str) -> str:
+    return field.replace("_", "-")
+
+
+def _flag(name: str, required: bool, *, hidden: bool = False) -> inspect.Parameter:
     metavar, help_text = FIELDS[name]
-    option = typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, help=help_text)
+    option = typer.Option(f"--{flag_name(name)}", metavar=metavar, help=help_text, hidden=hidden)
     annotation: Any = Annotated[str, option] if required else Annotated[str | None, option]
     default = inspect.Parameter.empty if required else None
     keyword = inspect.Parameter.KEYWORD_ONLY

@@ -6,12 +6,21 @@ from urllib.parse import urlencode
 
 import typer
 
-from fastilp.cli.account_fields import FIELDS, REQUIRED, SETTINGS, given, with_fields
+from fastilp.cli.account_fields import (
+    FIELDS,
+    LIMITS,
+    REQUIRED,
+    SETTINGS,
+    flag_name,
+    given,
+    unset,
+    with_fields,
+)
 from fastilp.cli.asks_node import asks_node
 from fastilp.cli.client import Answer, NodeClient, printable, segment
 from fastilp.cli.lazy import Lazy, lazy_group
 from fastilp.cli.tables import columns, fields, value
-from fastilp.errors import FastILPError
+from fastilp.errors import FastILPError, UsageError
 
 LAZY = {
     "incoming-payments": Lazy(
@@ -83,7 +92,8 @@ def create(node: NodeClient, username: Username, **account: str | None) -> Answe
 @asks_node(fields)
 @with_fields(FIELDS, REQUIRED)
 def update(node: NodeClient, username: Username, **account: str | None) -> Answer:
-    """Replace an account's settings: what is not given is unset. Its balance stays.
+    """Replace all of an account's settings: what is not given is unset, limits and tokens too
+    (`change` leaves them). Its balance stays.
 
     Example:
 
@@ -93,17 +103,56 @@ def update(node: NodeClient, username: Username, **account: str | None) -> Answe
     return node.send_json("PUT", _path(username), {"username": username, **given(account)})
 
 
+@command.command()
+@asks_node(fields)
+@with_fields(FIELDS)
+def change(
+    node: NodeClient,
+    username: Username,
+    to_unset: Annotated[
+        list[str] | None,
+        typer.Option("--unset", metavar="OPTION", help="Back to the default, as max-balance."),
+    ] = None,
+    **account: str | None,
+) -> Answer:
+    """Change some of an account's settings, limits among them; what is not given stays.
+
+    Examples:
+
+        fastilp accounts change alice --auth admin --min-balance -2000
+
+        fastilp accounts change alice --auth admin --unset max-balance --unset spread
+    """
+    changes = given(account)
+    for name in unset(to_unset or ()):
+        if name in changes:
+            raise UsageError(f"--{flag_name(name)} is given, and is to be unset: which of them?")
+        changes[name] = None
+    if not changes:
+        raise UsageError("nothing to change: give an option, such as --min-balance -2000")
+    return node.send_json("PATCH", _path(username), changes)
+
+
 @command.command("update-settings")
 @asks_node(fields)
-@with_fields(SETTINGS)
+@with_fields(SETTINGS, others=LIMITS)
 def update_settings(node: NodeClient, username: Username, **settings: str | None) -> Answer:
-    """Change some of an account's settings; what is not given stays. Its own token is enough.
+    """Change URLs, tokens or settlement of an account; what is not given stays. Its own token is
+    enough. Limits and all else are the admin's: `change`.
 
     Example:
 
         fastilp accounts update-settings alice --auth alice-password --settle-to 0
     """
-    return node.send_json("PUT", _path(username, "/settings"), given(settings))
+    changes = given(settings)
+    for name in changes:
+        if name in LIMITS:
+            flag = flag_name(name)
+            raise UsageError(
+                f"--{flag} is for the admin to change:"
+                f" `fastilp accounts change {username} --{flag} …`"
+            )
+    return node.send_json("PUT", _path(username, "/settings"), changes)
 
 
 @command.command()

@@ -224,7 +224,8 @@ def _problem(body: bytes) -> tuple[str, str]:
         return printable(text[:_DETAIL_SIZE_MAX]), ""
     parts = [str(problem.get("detail") or problem.get("title") or "")]
     for parameter in problem.get("invalid-params") or []:
-        if isinstance(parameter, dict):
+        # The detail of most begins with the name already.
+        if isinstance(parameter, dict) and str(parameter.get("name")) not in parts[0]:
             words = [str(parameter[key]) for key in ("name", "type", "reason") if key in parameter]
             parts.append(" ".join(words))
     text = ", ".join(part for part in parts if part)

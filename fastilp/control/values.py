@@ -16,6 +16,8 @@ from pydantic import BeforeValidator, Field, PlainValidator, SecretStr
 from fastilp._core.packet import is_valid_address, is_valid_prefix
 from fastilp.types import Relation
 
+SECRET = "SECRET"
+"""Is shown in the place of every token."""
 U64_MAX = 2**64 - 1
 I64_MAX = 2**63 - 1
 U32_MAX = 2**32 - 1
@@ -173,6 +175,11 @@ def _token(value: object) -> object:
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(text, str) or not re.fullmatch(r"[!-~]+", text):
         raise ValueError("must be a text of printable ASCII characters without spaces")
+    if text == SECRET:
+        raise ValueError(
+            f"{SECRET} is what is shown in the place of tokens:"
+            " give the token itself, or leave it out"
+        )
     return text
 
 

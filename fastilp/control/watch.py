@@ -35,6 +35,8 @@ class Watch:
         self._accounts = accounts
         self._alerts = alerts_
         self._refused: dict[str, int] = {}
+        self._near: dict[str, tuple[int | None, int | None]] = {}
+        """By which limits they are near one."""
         self._waiting: Iterator[Entry] = iter(())
 
     def look(self) -> None:
@@ -49,6 +51,7 @@ class Watch:
 
     def forget(self, username: str) -> None:
         self._refused.pop(username, None)
+        self._near.pop(username, None)
         self._alerts.forget(username)
 
     def _look_at(self, entry: Entry) -> None:
@@ -58,6 +61,8 @@ class Watch:
         low, high = settings["min_balance"], settings["max_balance"]
         if low is not None or high is not None:
             self._look_at_limits(account, low, high)
+        elif account.name in self._near:
+            self._note_room(account.name)
         _, _, refused, _ = self._switch.tally(account)
         before = self._refused.get(account.name, 0)
         if refused != before:
@@ -77,9 +82,15 @@ class Watch:
         which, percent = min(left, key=lambda one: one[1])
         if percent < _NEAR_PERCENT:
             text = f"{which} is near: balance {settled}"
+            self._near[account.name] = low, high
             self._alerts.set(alerts.NEAR_LIMIT, text, account.name)
-        elif percent >= _OVER_PERCENT:
-            self._alerts.clear(alerts.NEAR_LIMIT, account.name)
+        elif percent >= _OVER_PERCENT or self._near.get(account.name) != (low, high):
+            # With other limits it begins anew.
+            self._note_room(account.name)
+
+    def _note_room(self, username: str) -> None:
+        if self._near.pop(username, None) is not None:
+            self._alerts.clear(alerts.NEAR_LIMIT, username)
 
     def _note_refusal(self, account: Account, details: AccountDetails) -> None:
         # A T04 from further away says nothing about our balance with this peer.

@@ -31,9 +31,9 @@ def test_err_01_titles(api: Api) -> None:
     titled(api.call("POST", "/accounts", b"{}"), 400, "Bad Request")
     titled(api.get("/accounts", token="wrong"), 401, "Unauthorized")
     titled(api.get("/nothing"), 404, "Not Found")
-    refused = api.call("PATCH", "/accounts/errors")
+    refused = api.call("POST", "/accounts/errors")
     titled(refused, 405, "Method Not Allowed")
-    assert refused.headers["allow"] == "DELETE, GET, HEAD, PUT"
+    assert refused.headers["allow"] == "DELETE, GET, HEAD, PATCH, PUT"
     exists = api.call("POST", "/accounts", {"username": "errors", **BASE})
     titled(exists, 409, "Provided resource already exists")
     keyed = {"Idempotency-Key": "err-01"}

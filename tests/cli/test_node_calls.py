@@ -191,3 +191,41 @@ def test_events(pair: tuple[NodeProcess, NodeProcess]) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
+
+
+# --- One limit ------------------------------------------------------------------------------------
+
+
+def test_one_limit_is_changed(node: NodeProcess) -> None:
+    create = "accounts create limits --auth admin --asset-code ABC --asset-scale 9"
+    assert command(node, f"{create} --min-balance -5 --max-balance 5 --spread 0.1").status == 0
+    before = node.get("/accounts/limits")
+    change = "accounts change limits --auth admin"
+    done = command(node, f"{change} --min-balance -2000 --unset max-balance --unset=--spread")
+    assert (done.status, done.stderr) == (0, "")
+    after = {**before, "min_balance": -2000, "max_balance": None, "spread": None}
+    assert json.loads(done.stdout) == node.get("/accounts/limits") == after
+    for wrong, said in (
+        ("", "nothing to change"),
+        ("--unset asset-scale", "there is nothing to unset"),
+        ("--unset min-balance --min-balance 5", "which of them?"),
+        ("--max-balance -3000", "min_balance: must not be above max_balance\n"),
+        ("--unset=\x1b[2J", "nothing to unset"),
+    ):
+        done = command(node, f"{change} {wrong}")
+        assert done.status == 1 and said in done.stderr, done.stderr
+        assert "\x1b" not in done.stderr
+    assert node.get("/accounts/limits") == after
+
+
+def test_the_holders_command_says_who_changes_limits(node: NodeProcess) -> None:
+    done = command(node, "accounts update-settings limits --auth admin --min-balance -7")
+    assert done.status == 1
+    assert "`fastilp accounts change limits --min-balance \u2026`" in done.stderr
+    assert "min-balance" not in command(node, "accounts update-settings --help").stdout
+    assert "not given is unset, limits" in command(node, "accounts update --help").stdout
+
+
+def test_a_field_is_named_once(node: NodeProcess) -> None:
+    done = command(node, "accounts create x --auth admin --asset-code ABC --asset-scale 9")
+    assert done.stderr.endswith("username: must be 2 to 32 letters, digits or underscores\n")

@@ -100,6 +100,23 @@ def test_balance_near_the_floor() -> None:
     assert watched.seen() == []
 
 
+def test_another_limit_begins_anew() -> None:
+    watched = Watched(min_balance=-100)
+    watched.pay("carol", "bob", 95, GOOD)
+    near = [(kinds.NEAR_LIMIT, "carol")]
+    for limits, seen in (
+        ({"min_balance": -101}, near),
+        # 13 % are left: not enough for the old limit to be over, and not near the new one.
+        ({"min_balance": -110}, []),
+        ({"min_balance": -100}, near),
+        ({}, []),
+        ({"min_balance": -100, "max_balance": 5}, near),
+        ({"max_balance": 5}, []),
+    ):
+        watched.node.accounts.update("carol", details("carol", **limits))
+        assert watched.seen() == seen, limits
+
+
 def test_balance_near_the_ceiling() -> None:
     watched = Watched(max_balance=100)
     watched.pay("alice", "carol", 95, GOOD)

@@ -7,27 +7,25 @@ from itertools import takewhile
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 
 from fastilp._core.books import Account
 from fastilp.control.accounts import Accounts, Also
-from fastilp.control.api import documented
-from fastilp.control.api.bodies import data_problem, model_of
+from fastilp.control.api import documented, given
 from fastilp.control.api.context import Context, Keep, normalised
 from fastilp.control.api.models import AccountIn, SettingsIn
 from fastilp.control.api.problems import Problem
 from fastilp.control.api.shown import Pieces, account_json, balance_json, json_bytes, json_response
 from fastilp.control.entries import Entry
-from fastilp.control.records import INCOMING_TOKENS
 from fastilp.control.slices import in_pieces, in_slices
-from fastilp.control.vault import Vault
 from fastilp.types import AccountDetails, Relation
 
 _LIMIT_MAX = 1_000
 
 Accept = Callable[[Entry], Entry | None]
+Read = Callable[[Context, str, str | None, bytes], given.Change]
+"""What a body makes of an account."""
 
 
 def router(context: Context) -> APIRouter:
@@ -122,8 +120,7 @@ def _add_changes(routes: APIRouter, context: Context) -> None:
         """Create an account; packets may flow as soon as this is answered."""
         context.check_admin(request)
         body = await request.body()
-        given = model_of(AccountIn, request.headers.get("content-type"), body)
-        details = _details(given, context)
+        details = given.created(context, request.headers.get("content-type"), body)
 
         async def work(keep: Keep) -> tuple[int, Response]:
             also, answer = _answering(keep)
@@ -134,28 +131,24 @@ def _add_changes(routes: APIRouter, context: Context) -> None:
 
     @routes.put("/accounts/{username}", **documented.account_change(AccountIn))
     async def update_account(request: Request, username: str) -> Response:
-        """Make the account what the body says; what is left out is unset."""
+        """Make the account what the body says; what is left out is unset. A token `SECRET` stays
+        what it is."""
         context.check_admin(request)
-        body = await request.body()
-        given = model_of(AccountIn, request.headers.get("content-type"), body)
-        name = normalised(username)
-        if given.username != name:
-            raise data_problem(f"username: must be `{name}`", [{"name": "username"}])
-        return await _update(context, request, body, name, lambda _: _details(given, context))
+        return await _update(context, request, normalised(username), given.replaced)
+
+    @routes.patch("/accounts/{username}", **documented.account_patch())
+    async def change_account(request: Request, username: str) -> Response:
+        """Change the fields that the body names, and no others; null unsets one. A token `SECRET`
+        stays what it is."""
+        context.check_admin(request)
+        return await _update(context, request, normalised(username), given.patched)
 
     @routes.put("/accounts/{username}/settings", **documented.account_change(SettingsIn))
     async def update_settings(request: Request, username: str) -> Response:
-        """Change what an account's holder may change; what is left out stays."""
+        """Change what an account's holder may change; what is left out stays, and so does a token
+        `SECRET`."""
         entry = context.account(request, username)
-        body = await request.body()
-        given = model_of(SettingsIn, request.headers.get("content-type"), body)
-        changes = _plain(given, context.accounts.vault, only_given=True)
-
-        def changed(kept: AccountDetails) -> AccountDetails:
-            values = {name: getattr(kept, name) for name in AccountDetails.__slots__}
-            return AccountDetails(**(values | changes))
-
-        return await _update(context, request, body, entry.account.name, changed)
+        return await _update(context, request, entry.account.name, given.resettled)
 
     @routes.delete("/accounts/{username}", **documented.account_change(None))
     async def delete_account(request: Request, username: str) -> Response:
@@ -173,13 +166,10 @@ def _add_changes(routes: APIRouter, context: Context) -> None:
         return await context.change(request, b"", work)
 
 
-async def _update(
-    context: Context,
-    request: Request,
-    body: bytes,
-    username: str,
-    changed: Callable[[AccountDetails], AccountDetails],
-) -> Response:
+async def _update(context: Context, request: Request, username: str, read: Read) -> Response:
+    body = await request.body()
+    changed = read(context, username, request.headers.get("content-type"), body)
+
     async def work(keep: Keep) -> tuple[int, Response]:
         entry = context.found(username)
         new = changed(entry.details)
@@ -197,31 +187,6 @@ def _answering(keep: Keep) -> tuple[Also, Callable[[Account, AccountDetails], Re
         return json_response(json_bytes(account_json(account, details)))
 
     return lambda account, details: keep(answer(account, details)), answer
-
-
-def _details(given: AccountIn, context: Context) -> AccountDetails:
-    values = _plain(given, context.accounts.vault, only_given=False)
-    if values["ilp_address"] is None:
-        values["ilp_address"] = f"{context.switch.address}.{given.username}"
-    low, high = given.min_balance, given.max_balance
-    if low is not None and high is not None and low > high:
-        raise data_problem("min_balance: must not be above max_balance", [{"name": "min_balance"}])
-    if given.endpoint and (given.ilp_over_http_url or given.ilp_over_btp_url):
-        raise data_problem("endpoint: leave it out, or the URL", [{"name": "endpoint"}])
-    return AccountDetails(**values)
-
-
-def _plain(given: AccountIn | SettingsIn, vault: Vault, *, only_given: bool) -> dict[str, Any]:
-    """Field values, incoming tokens hashed."""
-    names = given.model_fields_set if only_given else set(type(given).model_fields)
-    values: dict[str, Any] = {}
-    for name in names:
-        value = getattr(given, name)
-        if isinstance(value, SecretStr):
-            text = value.get_secret_value()
-            value = vault.hash(text) if name in INCOMING_TOKENS else text
-        values[name] = value
-    return values
 
 
 def _add_views(routes: APIRouter, context: Context) -> None:

@@ -45,9 +45,8 @@ def object_of(content_type: str | None, body: bytes) -> dict[str, Any]:
     return value
 
 
-def model_of(model: type[Model], content_type: str | None, body: bytes) -> Model:
-    """A model out of a JSON body. Raises Problem that names the field."""
-    fields = object_of(content_type, body)
+def model_of(model: type[Model], fields: dict[str, Any]) -> Model:
+    """A model out of an object's fields. Raises Problem that names the field."""
     given = {name: value for name, value in fields.items() if value is not None}
     try:
         return model.model_validate(given)
@@ -67,21 +66,21 @@ async def table_of(
     return found
 
 
-def value_of(adapter: TypeAdapter[Value], value: Any) -> Value:
-    """The same for a value that is no model."""
+def value_of(adapter: TypeAdapter[Value], value: Any, name: str = "") -> Value:
+    """The same for a value that is no model; `name`: what it is called, if it is one text."""
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        raise _of_validation(error) from None
+        raise _of_validation(error, name) from None
 
 
 def data_problem(detail: str, invalid: list[dict[str, str]]) -> Problem:
     return Problem(400, detail, kind=JSON_DATA, title="JSON Data Error", invalid=invalid)
 
 
-def _of_validation(error: ValidationError) -> Problem:
+def _of_validation(error: ValidationError, name: str = "") -> Problem:
     item = error.errors(include_url=False, include_context=False)[0]
-    path = ".".join(str(part) for part in item["loc"] if part != "[key]")
+    path = ".".join(str(part) for part in item["loc"] if part != "[key]") or name
     if item["type"] == "missing":
         detail = f"missing field `{path}`"
         return data_problem(detail, [{"name": path, "type": "missing"}])

@@ -6,7 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fastilp.control.api.models import BalanceOut, HealthOut, ProblemOut, account_schema
+from fastilp.control.api.models import (
+    BalanceOut,
+    HealthOut,
+    ProblemOut,
+    account_schema,
+    patch_schema,
+)
 
 Route = dict[str, Any]
 
@@ -80,6 +86,10 @@ def change(
 def account_change(model: type[BaseModel] | None, *, missing: bool = True) -> Route:
     body = None if model is None else model.model_json_schema()
     return change(*((404,) if missing else ()), ok=_ok(_ACCOUNT), body=body)
+
+
+def account_patch() -> Route:
+    return change(404, ok=_ok(_ACCOUNT), body=patch_schema())
 
 
 def table_change(

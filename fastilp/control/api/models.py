@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from fastilp.control.values import (
     I64,
     I64_MAX,
+    SECRET,
     U8,
     U32,
     U64,
@@ -173,12 +174,34 @@ class HealthOut(BaseModel):
     reasons: list[str]
 
 
+# What every account has: nothing stands for them where they are left out.
+REQUIRED_FIELDS = ("username", "asset_code", "asset_scale")
+
+
+def patch_schema() -> dict[str, Any]:
+    """Of the fields of an account to change: none is needed, and null unsets."""
+    schema = AccountIn.model_json_schema()
+    del schema["required"]
+    schema["description"] = "Fields of an account to change; null unsets one."
+    schema["additionalProperties"] = False
+    properties = schema["properties"]
+    for name in properties.keys() - set(REQUIRED_FIELDS):
+        properties[name].pop("default", None)
+        kinds = properties[name].get("anyOf")
+        if kinds is None:
+            title = properties[name].pop("title", name)
+            properties[name] = {"anyOf": [properties[name], {"type": "null"}], "title": title}
+        elif {"type": "null"} not in kinds:
+            kinds.append({"type": "null"})
+    return schema
+
+
 def account_schema() -> dict[str, Any]:
     """Of an account as it is shown: like what was sent, with an id, tokens as the text SECRET."""
     properties: dict[str, Any] = {"id": {"type": "string", "format": "uuid"}}
     for name in SHOWN_FIELDS:
         if name.endswith("_token"):
-            properties[name] = {"const": "SECRET"}
+            properties[name] = {"const": SECRET}
         elif name in ("allowed_destinations", "import_allow", "import_deny"):
             properties[name] = {"type": ["array", "null"], "items": {"type": "string"}}
         elif name in ("circuit_breaker", "send_all_routes"):

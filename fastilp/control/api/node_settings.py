@@ -133,7 +133,7 @@ def _add_routes(routes: APIRouter, context: Context) -> None:
         """Set one static route; the body is the username."""
         context.check_node_admin(request)
         body = await request.body()
-        wanted: str = value_of(_PREFIX, prefix)
+        wanted: str = value_of(_PREFIX, prefix, "prefix")
         username = normalised(_text(body).strip())
 
         async def work(keep: Keep) -> tuple[int, Response]:

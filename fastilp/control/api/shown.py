@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from fastilp._core.books import Account
 from fastilp.control.api.models import SHOWN_FIELDS
 from fastilp.control.records import TOKENS
+from fastilp.control.values import SECRET
 from fastilp.types import AccountDetails
 
 
@@ -20,7 +21,7 @@ def account_json(account: Account, details: AccountDetails) -> dict[str, Any]:
     """An account as the API shows it: every token is the text SECRET, set or not."""
     shown: dict[str, Any] = {"id": str(uuid.UUID(bytes=account.id))}
     for name in SHOWN_FIELDS:
-        shown[name] = "SECRET" if name in TOKENS else getattr(details, name)
+        shown[name] = SECRET if name in TOKENS else getattr(details, name)
     if details.spread is not None:
         # Exact, as it was given.
         shown["spread"] = str(details.spread)
