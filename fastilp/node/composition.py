@@ -28,7 +28,7 @@ from fastilp.node.details import details_of, rebased
 from fastilp.node.listeners import Listeners
 from fastilp.node.listening import check_addresses
 from fastilp.node.monitoring import Monitoring
-from fastilp.node.network import Network, make_routing, own_address
+from fastilp.node.network import Network, last_address, make_routing, own_address, take_address
 from fastilp.node.open_accounts import OpenAccounts
 from fastilp.node.oversight import Oversight
 from fastilp.node.rating import make_feed
@@ -81,7 +81,7 @@ class Node:
             _log.info("secret_seed generated; keep a copy, it must not change", path=path)
         self.switch = Switch(
             self.ledger,
-            own_address(settings, self.ledger),
+            last_address(settings, self.ledger),
             in_flight_max=settings.node.in_flight_max,
             hold_max_ms=settings.node.hold_max_ms,
             window_min_ms=settings.node.window_min_ms,
@@ -97,6 +97,7 @@ class Node:
         self.wiring = NodeWiring(self.pump, vault.hash_key, self._on_link, sending)
         self.accounts.wiring = self.wiring
         self.accounts.restore()
+        take_address(self.accounts, own_address(settings, self.ledger))
         self._seed_accounts()
         self.tracing = Tracing.to(settings.tracing.otlp_url, self.switch.address)
         rating = settings.exchange_rate

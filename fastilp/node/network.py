@@ -11,6 +11,7 @@ import hmac
 import logging
 
 from fastilp._core.books import Account
+from fastilp._core.ledger import Ledger as CoreLedger
 from fastilp._core.switch import Switch
 from fastilp.config.models import Settings
 from fastilp.control.accounts import Accounts
@@ -19,6 +20,7 @@ from fastilp.control.neighbours import Neighbours, RoutingLimits
 from fastilp.control.punts import Punts
 from fastilp.control.route_view import RouteView
 from fastilp.control.routing import Routing
+from fastilp.errors import ConflictError, UsageError
 from fastilp.storage.kinds import TABLES, TableRecord
 from fastilp.storage.ledger import Ledger
 from fastilp.transports.pump import Pump
@@ -27,6 +29,9 @@ from fastilp.types import AccountDetails
 _log = logging.getLogger("fastilp.routing")
 
 ADDRESS = "address"
+# What the accounts in the store are below.
+_LAST_ADDRESS = "last_address"
+_NAMES_SHOWN = 5
 _STEP_SECONDS = 0.002
 
 
@@ -48,6 +53,49 @@ def own_address(settings: Settings, ledger: Ledger) -> str:
         if record is not None:
             return record.entries
     return settings.node.ilp_address
+
+
+def last_address(settings: Settings, ledger: Ledger) -> str:
+    """The one that the node had when it ran last."""
+    record = None if ledger.store is None else TABLES.get(ledger.store, _LAST_ADDRESS)
+    return own_address(settings, ledger) if record is None else record.entries
+
+
+def take_address(accounts: Accounts, address: str) -> None:
+    """Once the store's accounts are open: where the settings name another address than before,
+    those below the old one move, as they do when a parent gives another one."""
+    before = accounts.switch.address
+    if address != before and not _moved(accounts, before, address):
+        return
+    _keep_last(accounts.switch.ledger, address)
+
+
+def _moved(accounts: Accounts, before: str, address: str) -> bool:
+    below = f"{before}."
+    names = [details.username for _, details in accounts if details.ilp_address.startswith(below)]
+    about = {"before": before, "ilp_address": address, "count": len(names)}
+    about["accounts"] = sorted(names)[:_NAMES_SHOWN]
+    try:
+        accounts.readdress(address)
+    except (UsageError, ConflictError) as error:
+        accounts.switch.address = address
+        text = "the node has another address; accounts keep theirs, below the old one"
+        _log.warning(text, extra={**about, "reason": str(error)})
+        return False
+    finally:
+        accounts.routing.readdress(address)
+    if names:
+        text = "the node has another address; accounts of the API below the old one moved along"
+        _log.warning(text, extra=about)
+    return True
+
+
+def _keep_last(ledger: CoreLedger, address: str) -> None:
+    if ledger.store is None:
+        return
+    record = TableRecord(name=_LAST_ADDRESS, entries=address)
+    if TABLES.get(ledger.store, _LAST_ADDRESS) != record:
+        ledger.transact(puts=[TABLES.put(record)])
 
 
 class Network:
@@ -158,3 +206,4 @@ class Network:
         ledger = self._switch.ledger
         if ledger.store is not None:
             ledger.transact(puts=[TABLES.put(TableRecord(name=ADDRESS, entries=address))])
+            _keep_last(ledger, address)

@@ -80,11 +80,12 @@ class Tombstone:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TableRecord:
     """A table that was set over the API as a whole: "rates", "static_routes" or
-    "settlement_engines". While there is a record, the settings' file has no say."""
+    "settlement_engines". While there is a record, the settings' file has no say. Or a text of the
+    node itself: "address", which a parent gave, and "last_address"."""
 
     name: str
     entries: str
-    """A JSON object of texts."""
+    """A JSON object of texts, or the text."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
