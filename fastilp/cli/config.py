@@ -174,6 +174,9 @@ def _seed_of(text: str) -> bytes:
 def _write_new(path: Path, text: str) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        text = "is there already and stays as it is: name another file, or move that one away"
+        raise UsageError(f"{path} {text}") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
     with os.fdopen(descriptor, "w") as file:

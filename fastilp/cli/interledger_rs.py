@@ -1,5 +1,5 @@
-"""The settings of Interledger.rs as ours: its JSON or YAML file, its variables `ILP_*`. Imports the
-settings' models, to be sure that what is written can be read.
+"""The settings of Interledger.rs as ours: its JSON or YAML file, its variables `ILP_*`. Imports
+errors alone.
 
 Names and meanings are its own (docs/interledger-rs.md). What we have no use for is said, with the
 reason; its Redis is not read.
@@ -16,42 +16,61 @@ import yaml
 from fastilp.errors import ConfigError
 
 _PREFIX = "ILP_"
-# Theirs -> ours.
-_NAMES = {
-    "ilp_address": ("node", "ilp_address"),
-    "secret_seed": ("node", "secret_seed"),
-    "admin_auth_token": ("node", "admin_auth_token"),
-    "http_bind_address": ("listen", "http"),
-    "settlement_api_bind_address": ("listen", "settlement"),
-    "exchange_rate.spread": ("exchange_rate", "spread"),
-    "route_broadcast_interval": ("routing", "route_broadcast_interval"),
+NAMES = {
+    "ilp_address": "node.ilp_address",
+    "secret_seed": "node.secret_seed",
+    "admin_auth_token": "node.admin_auth_token",
+    "http_bind_address": "listen.http",
+    "settlement_api_bind_address": "listen.settlement",
+    "exchange_rate.provider": "exchange_rate.provider",
+    "exchange_rate.poll_interval": "exchange_rate.poll_interval",
+    "exchange_rate.poll_failure_tolerance": "exchange_rate.poll_failure_tolerance",
+    "exchange_rate.spread": "exchange_rate.spread",
+    "route_broadcast_interval": "routing.route_broadcast_interval",
+    "prometheus.bind_address": "prometheus.bind_address",
 }
-_REASONS = {
-    "database_url": "the books are in node.data_dir; accounts are not taken over from Redis",
-    "redis_url": "the books are in node.data_dir; accounts are not taken over from Redis",
-    "database_prefix": "every node has a data directory of its own",
-}
+"""Their settings that we have: theirs -> ours, section and key."""
+
+_NO_REDIS = "the books are in node.data_dir; accounts are not taken over from Redis"
+_NO_QUANTILES = "durations are sums and counts, without quantiles"
+_NO_PUBSUB = "[packet_records] sends the same records to a webhook or a file"
 _NO_PLACE = "there is no setting for it in this version"
+REASONS = {
+    "database_url": _NO_REDIS,
+    "redis_url": _NO_REDIS,
+    "database_prefix": "every node has a data directory of its own",
+    "default_spsp_account": _NO_PLACE,
+    "settle_every": _NO_PLACE,
+    "prometheus.histogram_window": _NO_QUANTILES,
+    "prometheus.histogram_granularity": _NO_QUANTILES,
+    "google_pubsub.service_account_credentials": _NO_PUBSUB,
+    "google_pubsub.project_id": _NO_PUBSUB,
+    "google_pubsub.topic": _NO_PUBSUB,
+}
+"""Their settings that we have not, and why."""
+
+# The one provider that is written as a table, for the sake of its key.
+_KEYED_PROVIDER = "exchange_rate.provider.cryptocompare"
 
 
 def imported(source: Path | None) -> tuple[str, list[str]]:
     """TOML, and a line for each setting that has no place in it. Raises ConfigError."""
+    # A variable comes behind what is in the file, and replaces it.
     settings = _flat(_read(source) if source is not None else {}) | _environment()
     if not settings:
         raise ConfigError("nothing to import: no file, and no variable ILP_…")
-    sections: dict[str, dict[str, str]] = {
-        "node": {},
-        "listen": {},
-        "exchange_rate": {},
-        "routing": {},
-    }
+    sections: dict[str, dict[str, str]] = {}
     left_out = []
     for name, value in settings.items():
-        if name in _NAMES:
-            section, key = _NAMES[name]
-            sections[section][key] = str(value)
+        if name.lower() == _KEYED_PROVIDER:
+            found = f"{{ CryptoCompare = {json.dumps(str(value))} }}"
+            sections.setdefault("exchange_rate", {})["provider"] = found
+        elif name in NAMES:
+            section, _, key = NAMES[name].partition(".")
+            # A JSON string of printable text is a TOML basic string.
+            sections.setdefault(section, {})[key] = json.dumps(str(value))
         elif value is not None:
-            left_out.append(f"{name} is left out: {_REASONS.get(name, _NO_PLACE)}")
+            left_out.append(f"{name} is left out: {REASONS.get(name, 'it is no setting known')}")
     return _toml(sections), left_out
 
 
@@ -99,8 +118,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _toml(sections: Mapping[str, Mapping[str, str]]) -> str:
     lines = []
     for section, values in sections.items():
-        if values:
-            lines.append(f"[{section}]")
-            # A JSON string of printable text is a TOML basic string.
-            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        lines += [f"[{section}]", *(f"{key} = {value}" for key, value in values.items())]
     return "\n".join(lines) + "\n"
