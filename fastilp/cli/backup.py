@@ -39,6 +39,7 @@ def command(
     if seed.exists():
         shutil.copy2(seed, destination / seed.name)
     typer.echo(
-        f"{source} copied to {destination}: {copy.accounts} balances (of accounts, and the"
-        f" node's own for each asset), {copy.records} records, {copy.size:,} bytes"
+        f"{source} copied to {destination}: {copy.accounts} balances (of all accounts, also of"
+        " those that left, and three of the node itself for each asset),"
+        f" {copy.records} records, {copy.size:,} bytes"
     )

@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from fastilp import config
+from fastilp.config.models import Settings
 from fastilp.errors import UsageError
+from fastilp.node import check as check_start
 from fastilp.node import serve
 from fastilp.node.logs import configure
 
@@ -29,10 +31,16 @@ def command(
         Path | None,
         typer.Option(help='Written when packets are served: {"http": "host:port", "pid": …}.'),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only look at the settings.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Do all that a start does, but listen.")
+    ] = False,
 ) -> None:
     """Run a node. SIGTERM or Ctrl-C finishes what is in flight and stops it, a second one at once;
     SIGHUP reads the settings again.
+
+    --check builds the node on a copy of its ledger, rules of `[[services]]` too, and ends it. It
+    changes nothing, looks at no port, and leaves the ledger of a node that runs alone. Exit status
+    1 if the node would not start.
 
     Examples:
 
@@ -46,14 +54,25 @@ def command(
         "logging.level": log_level,
     }
     settings = config.load(config_file, overrides)
-    if check:
-        for name in config.unknown_variables():
-            typer.echo(f"fastilp: {name} is no setting; sections end in two underscores", err=True)
-        count = len(settings.accounts)
-        accounts = f"{count} account{'' if count == 1 else 's'}"
-        typer.echo(f"{config_file or 'defaults'}: {accounts}, all right")
-        return
     if ready_file is not None and not ready_file.parent.is_dir():
         raise UsageError(f"--ready-file: there is no folder {ready_file.parent}")
+    if check:
+        _check(settings, str(config_file or "defaults"))
+        return
     configure(settings.logging.level, settings.logging.format)
     serve(settings, ready_file=ready_file, reload=lambda: config.load(config_file, overrides))
+
+
+def _check(settings: Settings, name: str) -> None:
+    # What a start would log about the ledger is for the start.
+    configure("critical", settings.logging.format)
+    notes = [
+        f"{variable} is no setting; sections end in two underscores"
+        for variable in config.unknown_variables()
+    ]
+    notes += check_start(settings)
+    for note in notes:
+        typer.echo(f"fastilp: {note}", err=True)
+    count = len(settings.accounts)
+    accounts = f"{count} account{'' if count == 1 else 's'}"
+    typer.echo(f"{name}: {accounts}, {'it starts, but see above' if notes else 'all right'}")

@@ -56,6 +56,11 @@ class Certificate:
         connection.context = self._current
 
     def _load(self) -> ssl.SSLContext:
+        files = {self._setting: self._certificate}
+        if self._key is not None:
+            files[self._setting.removesuffix("certificate") + "key"] = self._key
+        for setting, path in files.items():
+            _check_readable(path, setting)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
             # A key behind a password would be asked for on the terminal, and the node would wait.
@@ -63,8 +68,8 @@ class Certificate:
         except OSError as error:
             # ssl.SSLError is one too, and says what is wrong with the contents.
             reason = error.strerror or str(error)
-            message = f"certificate or key cannot be used: {reason}"
-            raise ConfigError(message, key=self._setting) from None
+            message = f"{' and '.join(files.values())} cannot be used: {reason}"
+            raise ConfigError(message, key=" and ".join(files)) from None
         return context
 
     def _read_stamp(self) -> _Stamp:
@@ -81,6 +86,14 @@ class Certificate:
 
 def _no_password() -> str:
     return ""
+
+
+def _check_readable(path: str, setting: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", key=setting) from None
 
 
 async def refresh_forever(certificates: Iterable[Certificate]) -> None:

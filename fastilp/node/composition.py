@@ -26,7 +26,7 @@ from fastilp.errors import ConfigError
 from fastilp.node.admin import Admin
 from fastilp.node.details import details_of, rebased
 from fastilp.node.listeners import Listeners
-from fastilp.node.listening import check_addresses
+from fastilp.node.listening import certificates, check_addresses
 from fastilp.node.monitoring import Monitoring
 from fastilp.node.network import Network, last_address, make_routing, own_address, take_address
 from fastilp.node.open_accounts import OpenAccounts
@@ -58,11 +58,14 @@ _HANG_UP_SECONDS = 2.0
 class Node:
     """A node in the running event loop, where it is made: `await start()`, … `await stop()`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, listens: bool = True) -> None:
+        """`listens`: False for one that is never started; another node may have its addresses."""
         self.settings = settings
         self._reloading = asyncio.Lock()
         # Before anything is written: with a taken port there is to be no new ledger either.
-        check_addresses(settings.listen)
+        if listens:
+            check_addresses(settings.listen)
+        certificates(settings.listen)
         self.ledger = _open_ledger(settings)
         try:
             self._build()

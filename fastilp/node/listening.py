@@ -22,8 +22,7 @@ _UNIX = "unix:"
 
 
 def check_addresses(listen: ListenConfig) -> None:
-    """Raises ConfigError for an address that is taken or not ours, and for a certificate that
-    cannot be used."""
+    """Raises ConfigError for an address that is taken or not ours."""
     _check_address(listen.http, "listen.http")
     if listen.admin is not None:
         _check_address(listen.admin, "listen.admin")
@@ -33,7 +32,6 @@ def check_addresses(listen: ListenConfig) -> None:
         _check_path(listen.batch.removeprefix(_UNIX))
     elif listen.batch is not None:
         _check_address(listen.batch, "listen.batch")
-    certificates(listen)
 
 
 def certificates(listen: ListenConfig) -> dict[str, Certificate]:
