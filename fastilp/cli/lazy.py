@@ -15,6 +15,8 @@ from typer.main import get_command, get_group
 
 from fastilp.cli.entry import begin
 
+_TABLES = "fastilp.cli.help_tables"
+
 
 class Lazy(NamedTuple):
     """Where a command is, and what a list says of it: how its own help begins."""
@@ -43,6 +45,10 @@ def lazy_group(commands: Mapping[str, Lazy]) -> type[TyperGroup]:
                 return name, loaded(name, commands[name]), rest
             return name, found, rest
 
+        def format_help(self, ctx: Any, formatter: Any) -> None:
+            import_module(_TABLES).keep_names_whole()
+            super().format_help(ctx, formatter)
+
     return LazyGroup
 
 
@@ -54,6 +60,8 @@ def loaded(name: str, lazy: Lazy) -> Any:
         group.name = name
         for each in group.commands.values():
             each.callback = _begun(each.callback)
+            _help_with_whole_names(each)
+        _help_with_whole_names(group)
         return group
     single = typer.Typer(
         add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False
@@ -61,7 +69,18 @@ def loaded(name: str, lazy: Lazy) -> Any:
     single.command(name)(found)
     made = get_command(single)
     made.callback = _begun(made.callback)
+    _help_with_whole_names(made)
     return made
+
+
+def _help_with_whole_names(command: Any) -> None:
+    format_help = command.format_help
+
+    def formatted(context: Any, formatter: Any) -> None:
+        import_module(_TABLES).keep_names_whole()
+        format_help(context, formatter)
+
+    command.format_help = formatted
 
 
 def _begun(callback: Callable[..., Any] | None) -> Callable[..., Any]:
