@@ -16,6 +16,7 @@ from fastilp.cli.loadtest_checks import (
     check_apart,
     check_fulfilled,
     check_outputs,
+    check_targets,
     check_together,
     checked_load,
 )
@@ -75,6 +76,10 @@ _Durability = Annotated[
 _Payload = Annotated[
     int | None, typer.Option(help="Bytes of data in a Prepare.", show_default="100")
 ]
+_Amount = Annotated[
+    int | None,
+    typer.Option(help="Of each Prepare, in the sender's smallest unit.", show_default="1000"),
+]
 _Fx = Annotated[
     str | None, typer.Option(help="The receivers' asset differs; its rate, such as 1.25.")
 ]
@@ -128,6 +133,7 @@ def run(
     depth: _Depth = None,
     durability: _Durability = None,
     payload: _Payload = None,
+    amount: _Amount = None,
     fx: _Fx = None,
     reject: _Reject = None,
     runs: _Runs = 1,
@@ -144,6 +150,10 @@ def run(
     pid: _Pid = None,
 ) -> None:
     """Load one connector: one that is started for it, or one that runs already (--url).
+
+    With --url the balances of a real connector move: every Prepare that is fulfilled pays
+    --amount from one account to the next hop's, many thousand times a second. Use accounts made
+    for it, with a limit.
 
     Every Prepare has the same condition, the SHA-256 of the 32 bytes `fastilp loadtest, 32 bytes
     long.`, and its data begins with them. A receiver that is not this tool has to fulfil with
@@ -173,8 +183,8 @@ def run(
         {
             "transport": transport, "window": window, "rate": rate, "accounts": accounts,
             "routes": routes, "connections": connections, "depth": depth,
-            "durability": durability, "payload": payload, "rate_of_exchange": fx,
-            "reject_share": reject,
+            "durability": durability, "payload": payload, "amount": amount,
+            "rate_of_exchange": fx, "reject_share": reject,
         }
     )  # fmt: skip
     points = [Point("run", _title(load), load, made.name, lambda: made)]
@@ -241,7 +251,7 @@ def compare(
             "depth": depth, "durability": durability, "payload": payload, "reject_share": reject,
         }
     )  # fmt: skip
-    names = [name.strip() for name in targets.split(",") if name.strip()]
+    names = _names(targets)
     points = [
         Point("compare", _title(load), load, name, lambda name=name: target(name))  # type: ignore[misc]
         for name in names
@@ -273,8 +283,10 @@ def bench(
         fastilp loadtest bench bench/scenarios --runs 7 --html report.html --json report.json
     """
     check_outputs(json_file, html, readme)
-    only = set(targets.split(",")) if targets else None
-    points = load_scenarios(scenarios, only)
+    only = None if targets is None else _names(targets)
+    points = load_scenarios(scenarios, None if only is None else set(only))
+    if not points:
+        raise UsageError(f"no scenario has the targets {targets}")
     found = _measure(points, Timing(warm_up, duration), runs, json_file, html)
     if readme is not None and not found["interrupted"]:
         write_figures(found, readme)
@@ -312,6 +324,12 @@ def report(
 
 def write_figures(found: Document, readme: Path) -> None:
     readme.write_text(replace_figures(readme.read_text(), figures(found)))
+
+
+def _names(targets: str) -> list[str]:
+    names = [name.strip() for name in targets.split(",") if name.strip()]
+    check_targets(names)
+    return names
 
 
 def _title(load: Load) -> str:

@@ -5,7 +5,7 @@ is said before it.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fastilp.errors import FastILPError, UsageError
 from fastilp.loadtest.complaints import complaints
 from fastilp.loadtest.summary import Document, Entry
 from fastilp.loadtest.table import replace_figures
+from fastilp.loadtest.targets import TARGETS
 from fastilp.loadtest.task import Load
 
 # Keys of a load whose flags have shorter names.
@@ -39,7 +40,7 @@ def checked_load(choices: Mapping[str, Any]) -> Load:
     try:
         return Load.model_validate(given)
     except ValidationError as error:
-        raise UsageError(complaints(error, flag)) from None
+        raise UsageError(complaints(error, Load, flag)) from None
 
 
 def flag(name: str) -> str:
@@ -60,6 +61,15 @@ def check_apart(flags: Mapping[str, Any], other: str, reason: str) -> None:
     if given:
         verb = "does" if len(given) == 1 else "do"
         raise UsageError(f"{', '.join(given)} {verb} not go with {other}: {reason}")
+
+
+def check_targets(names: Collection[str]) -> None:
+    """Before the first of them is installed for nothing. Raises UsageError."""
+    unknown = [name for name in names if name not in TARGETS]
+    if unknown or not names:
+        text = ", ".join(map(repr, unknown)) or "nothing"
+        verb = "are no targets" if len(unknown) > 1 else "is no target"
+        raise UsageError(f"--targets: {text} {verb}; there are: {', '.join(TARGETS)}")
 
 
 def check_outputs(json_file: Path | None, html: Path | None, readme: Path | None = None) -> None:

@@ -147,7 +147,8 @@ def _points(file: Path, only: set[str] | None) -> list[Point]:
         scenario = Scenario.model_validate(json.loads(file.read_text()))
         loads = list(_loads(scenario))
     except ValidationError as error:
-        raise UsageError(f"{file}: {complaints(error)}") from None
+        model = Load if error.title == Load.__name__ else Scenario
+        raise UsageError(f"{file}: {complaints(error, model)}") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{file}: {error}") from None
     return [

@@ -55,7 +55,8 @@ class Load(_Model):
     payload: Annotated[int, Field(ge=0, le=32_000)] = 100
     """Bytes of data in a Prepare."""
     answer_payload: Annotated[int, Field(ge=0, le=32_000)] = 64
-    amount: _Positive = 1000
+    amount: Annotated[int, Field(ge=1, le=(1 << 64) - 1)] = 1000
+    """Of each Prepare, in the sender's smallest unit."""
     rate_of_exchange: str | None = None
     """The receivers' asset is another one, and this is what one unit of it is worth: "1.25"."""
     reject_share: _Share = 0.0

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fastilp.loadtest.cpu import tree
+from fastilp.loadtest.task import Load
 from tests.node_process import NodeProcess
 
 SHORT = ("--duration", "0.5", "--warm-up", "0.1")
@@ -97,6 +99,16 @@ def test_bench_runs_scenarios_and_writes_the_readme(tmp_path: Path) -> None:
             ("run", "--url", "http://a", "--destination", "g.a", "--token", "a\nb"),
             "the token must be printable ASCII",
         ),
+        (
+            ("compare", "--targets", "ilp-connector,bogus"),
+            "--targets: 'bogus' is no target; there are: fastilp, ilp-connector",
+        ),
+        (("compare", "--targets", ","), "--targets: nothing is no target; there are: fastilp"),
+        (
+            ("bench", "bench/scenarios", "--targets", "a,b"),
+            "--targets: 'a', 'b' are no targets; there are: fastilp",
+        ),
+        (("run", "--amount", "0"), "--amount must be at least 1, not 0"),
         (("run", "--token", "x"), "--token means nothing without --url"),
         (("run", "--listen", "7", "--pid", "1"), "--listen, --pid mean nothing without --url"),
         (
@@ -112,6 +124,37 @@ def test_bench_runs_scenarios_and_writes_the_readme(tmp_path: Path) -> None:
 )
 def test_what_it_refuses(arguments: tuple[str, ...], complaint: str) -> None:
     assert complaint in fastilp(*arguments, status=1)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "complaint"),
+    [
+        ({"load": {"speed": 9}}, "speed is nothing that can be chosen; there are: transport"),
+        ({"load": {}, "speed": 9}, "speed is nothing that can be chosen; there are: title, load"),
+        (
+            {"load": {"flood": {"speed": 9}}},
+            "flood.speed is nothing that can be chosen; there are: links, window",
+        ),
+    ],
+)
+def test_a_key_that_nobody_knows(tmp_path: Path, scenario: object, complaint: str) -> None:
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps({"title": "one", **scenario}))  # type: ignore[dict-item]
+    assert complaint in fastilp("bench", str(file), status=1)
+
+
+def test_the_document_names_the_keys_and_flags_that_there_are() -> None:
+    document = Path(__file__).parents[2] / "docs" / "load-testing.md"
+    said = document.read_text().partition("`load` has the flags of `run` as keys: ")[2]
+    flags, _, more = said.partition("It has more that are no flags:")
+    keys = set(re.findall(r"`([a-z_]+)`", flags))
+    helped = fastilp("run", "--help")
+    names = {"rate_of_exchange": "--fx", "reject_share": "--reject"}
+    assert all(f" {names.get(key, f'--{key}')} " in helped for key in keys)
+    more = more.partition("presses on")[0]
+    others = {"answer_payload", "expires_in_ms", "batch", "stall_ms", "stall_period_ms", "flood"}
+    assert keys | others == set(Load.model_fields)
+    assert all(f"`{key}`" in more for key in others)
 
 
 @pytest.mark.parametrize("name", ["run", "compare", "bench", "report"])
