@@ -98,6 +98,9 @@ def test_payments_through_two_nodes(
             node.check_sums()
             assert node.get("/status")["in_flight"] == 0
         links = {e["username"]: e["links"] for e in near.get("/status")["accounts"]}
+        # Nobody but the peer can dial what has a token and no URL.
+        awaited = {e["username"]: e["links_awaited"] for e in near.get("/status")["accounts"]}
+        assert awaited["far"] == ["btp"]
         assert links["far"] == {"batch": True, "btp": False}
         assert near.get("/accounts")[1]["ilp_over_batch_outgoing_token"] == "SECRET"
         for node in (near, far):
@@ -153,7 +156,8 @@ def test_addresses_that_cannot_be_listened_on(tmp_path: Path) -> None:
 def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
     listen = 'batch = "127.0.0.1:0"\nbatch_tls_certificate = "cert.pem"'
     said = refusal(tmp_path, listen)
-    assert "[listen.batch_tls_certificate]: certificate or key cannot be used: No such file" in said
-    (tmp_path / "node" / "cert.pem").write_text("nonsense")
-    assert "certificate or key cannot be used: " in refusal(tmp_path, listen)
+    path = tmp_path / "node" / "cert.pem"
+    assert f"[listen.batch_tls_certificate]: {path} cannot be read: No such file" in said
+    path.write_text("nonsense")
+    assert f"{path} cannot be used: " in refusal(tmp_path, listen)
     assert not (tmp_path / "node" / "data").exists()

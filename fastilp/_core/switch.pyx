@@ -81,9 +81,15 @@ cdef class Switch(Admission):
     # --- the one call that does work --------------------------------------------------------------
 
     @cython.binding(False)
-    def process(self, int64_t now_ms):
-        """Do everything that is due at `now_ms` (Unix time)."""
-        self.now_ms = max(self.now_ms, now_ms)
+    def process(self, now_ms):
+        """Do everything that is due at `now_ms`: Unix time in whole milliseconds, such as
+        `time.time_ns() // 1_000_000`. A float is refused: `time.time()` is in seconds."""
+        if isinstance(now_ms, float):
+            raise UsageError(
+                f"{now_ms} is a float; now_ms is Unix time in whole milliseconds:"
+                " time.time_ns() // 1_000_000"
+            )
+        self.now_ms = max(self.now_ms, <int64_t>now_ms)
         self._reserve_columns()
         self._immediate = self.ledger.immediate()
         if self.ledger.store is not None:

@@ -244,8 +244,11 @@ def status(node: NodeClient, username: Username) -> Answer:
 @command.command()
 @asks_node(timeout_seconds=None)
 def events(node: NodeClient, username: Username) -> None:
-    """Print what happens to an account, until Ctrl-C: balance, limit, link, closed. Its own token
-    is enough.
+    """Print what happens to an account, until Ctrl-C or its end. Its own token is enough.
+
+    A line is a name and a JSON object: `balance` (what it is now), `limit` (one of the account's
+    limits refuses packets), `link` (one goes up or down), `closed`. Nothing is printed while
+    nothing happens.
 
     Example:
 

@@ -6,6 +6,8 @@ from fastilp.cli.tables import columns, units, value
 
 # Outcomes that are no reject and no fault.
 _GOOD = ("forwarded", "fulfilled", "punted")
+# Of a link that only the peer can dial.
+WAITS = "waits for the peer"
 
 
 class Outcome(NamedTuple):
@@ -27,6 +29,7 @@ class AccountActivity(NamedTuple):
     pending_in: str
     pending_out: str
     links: dict[str, bool]
+    links_awaited: list[str]
     moved: str
 
 
@@ -105,6 +108,7 @@ def _account(before: dict[str, Any] | None, after: dict[str, Any]) -> AccountAct
         pending_in=str(counters["debits_pending"]),
         pending_out=str(counters["credits_pending"]),
         links=dict(after["links"]),
+        links_awaited=list(after.get("links_awaited", ())),
         moved=str(moved),
     )
 
@@ -125,8 +129,14 @@ def _account_row(account: dict[str, Any]) -> tuple[str, ...]:
         f"{'+' if change > 0 else ''}{units(change, scale)}" if change else "",
         units(account["pending_in"], scale),
         units(account["pending_out"], scale),
-        ", ".join(kind if up else f"{kind} DOWN" for kind, up in account["links"].items()),
+        ", ".join(_link(kind, up, account) for kind, up in account["links"].items()),
     )
+
+
+def _link(kind: str, up: bool, account: dict[str, Any]) -> str:
+    if kind in account["links_awaited"]:
+        return f"{kind} {WAITS}"
+    return kind if up else f"{kind} DOWN"
 
 
 def _outcome_lines(outcomes: list[dict[str, Any]]) -> list[str]:

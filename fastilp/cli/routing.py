@@ -18,12 +18,12 @@ _NEIGHBOURS = ("account", "relation", "up", "learned", "epoch", "told up to", "a
 
 def _table(body: Any) -> list[str]:
     rows = []
-    for route in body["routes"]:
+    for route in sorted(body["routes"], key=lambda route: route["prefix"]):
         for number, each in enumerate(route["candidates"]):
             first = number == 0
             rows.append(
                 (
-                    route["prefix"] if first else "",
+                    (route["prefix"] or '""') if first else "",
                     each["next_hop"],
                     each.get("relation", each["source"]),
                     " ".join(each.get("path", ())),
@@ -38,7 +38,8 @@ def _lookup(body: Any) -> list[str]:
     lines = [f"{body['address']} -> {hop if hop is not None else 'nowhere'}"]
     if "prefix" in body:
         lines.append(f"by the route to {body['prefix'] or 'everything'}: {body['why']}")
-        others = [each["next_hop"] for each in body["candidates"][1:]]
+        # One account may offer the same prefix in several ways.
+        others = list(dict.fromkeys(each["next_hop"] for each in body["candidates"]))[1:]
         if others:
             lines.append(f"if its link is down: {', '.join(others)}")
     else:

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import typer
 
 from fastilp.cli import options
+from fastilp.cli.activity import WAITS
 from fastilp.cli.client import NodeClient
 from fastilp.cli.connect import connect
 from fastilp.cli.tables import columns, units
@@ -66,7 +68,9 @@ def read_status(client: NodeClient) -> dict[str, Any]:
     return found
 
 
-def link_text(kind: str, up: bool) -> str:
+def link_text(kind: str, up: bool, awaited: Collection[str] = ()) -> str:
+    if kind in awaited:
+        return f"{kind} {WAITS}"
     # HTTP has no connection that could be up: a request shows whether the peer is there.
     if kind.startswith("http"):
         return f"{kind} configured"
@@ -86,11 +90,12 @@ def _lines(status: dict[str, Any]) -> list[str]:
 
 def _row(account: dict[str, Any]) -> tuple[str, str, str, str, str, str]:
     scale, counters = account["asset_scale"], account["counters"]
+    awaited = account.get("links_awaited", ())
     return (
         account["username"],
         f"{account['asset_code']}/{scale}",
         units(account["balance"], scale),
         units(counters["debits_pending"], scale),
         units(counters["credits_pending"], scale),
-        ", ".join(link_text(kind, up) for kind, up in account["links"].items()),
+        ", ".join(link_text(kind, up, awaited) for kind, up in account["links"].items()),
     )

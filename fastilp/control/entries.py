@@ -33,6 +33,9 @@ class Wiring(Protocol):
     def states(self, username: str) -> dict[str, bool]:
         """Which links are up, by kind."""
 
+    def awaited(self, username: str) -> list[str]:
+        """Kinds of links that are down and that only the peer can dial."""
+
 
 class Unwired:
     """No transports: before the node listens, and for programs without any."""
@@ -46,6 +49,9 @@ class Unwired:
     async def close(self, username: str) -> None: ...
     def states(self, username: str) -> dict[str, bool]:
         return {}
+
+    def awaited(self, username: str) -> list[str]:
+        return []
 
 
 class Entry:

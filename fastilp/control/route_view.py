@@ -137,10 +137,13 @@ class RouteView:
             reason = "no_sender"
         else:
             reason = self._routing.objection(entry, near)
+        why = _REASONS[reason]
+        if reason == "covered" and near is not None:
+            why = f"{why}: {self._routing.cover(entry, near)}"
         return {
             "prefix": entry.prefix,
             "announced": not reason,
-            "why": _REASONS[reason],
+            "why": why,
             "path": list(route.path) if route is not None else [],
             "known": near is not None and bool(entry.told & near.slot),
         }
@@ -153,7 +156,7 @@ _REASONS = {
     "split_horizon": "it is the next hop itself",
     "loop": "it is on the way to it",
     "valley_free": "a peer or the parent told us: only children hear of it (send_all_routes)",
-    "covered": "a shorter prefix that it is told leads there as well",
+    "covered": "a less specific route that it is told covers it",
 }
 
 

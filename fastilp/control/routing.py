@@ -272,14 +272,20 @@ class Routing:
         """Why a neighbour is not told of a prefix; empty if it is."""
         winner = entry.winner
         if winner is None:
-            return "no_route"
+            return "covered" if entry.prefix.startswith(self.own.below) else "no_route"
         if reason := _objection(winner, near):
             return reason
+        return "covered" if entry.covers and self.cover(entry, near) is not None else ""
+
+    def cover(self, entry: Entry, near: Neighbour) -> str | None:
+        """The shorter prefix by which a neighbour reaches a longer one, and is not told of that."""
+        if entry.prefix.startswith(self.own.below):
+            return self.own.address
         for prefix in entry.covers:
             cover = self._entries.get(prefix)
             if cover is not None and cover.winner and not _objection(cover.winner, near):
-                return "covered"
-        return ""
+                return prefix
+        return None
 
     def announce_own(self) -> None:
         """Our own address: the one prefix that we always announce."""

@@ -146,6 +146,14 @@ class AccountLinks:
         """Which links are up, by kind."""
         return {kind: bool(link.up) for kind, link in self._links.items()}
 
+    def awaited(self) -> list[str]:
+        """Links that are not up, and cannot be until the peer comes: we have no URL to dial."""
+        return [
+            kind
+            for kind, link in self._links.items()
+            if kind in ("batch", "btp") and kind not in self._diallers and not link.up
+        ]
+
     @property
     def is_reachable(self) -> bool:
         """Whether the account's way out is up."""

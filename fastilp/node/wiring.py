@@ -155,3 +155,7 @@ class NodeWiring:
             return {} if self._later[username][1] is None else {"http-in": True}
         links = self._links.get(username)
         return {} if links is None else links.states()
+
+    def awaited(self, username: str) -> list[str]:
+        links = self._links.get(username)
+        return [] if links is None else links.awaited()

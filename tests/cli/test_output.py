@@ -233,3 +233,22 @@ def test_shell_completion_is_for_the_shell_that_asks() -> None:
     script = f"{sys.executable} -m fastilp --show-completion; exit $?"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert "COMPREPLY" in done.stdout and "fastilp" in done.stdout
+
+
+def a_route(prefix: str, *hops: str) -> dict[str, Any]:
+    candidates = [{"next_hop": hop, "source": "announced", "usable": True} for hop in hops]
+    return {"prefix": prefix, "next_hop": hops[0], "why": "so", "candidates": candidates}
+
+
+def test_a_table_of_routes_is_in_order() -> None:
+    routes = [a_route("test.z", "kid"), a_route("", "up"), a_route("test.a", "kid", "bob")]
+    shown = ask({"routes": routes}, "routes", "table", "--table").stdout
+    assert [line.split()[0] for line in shown.splitlines()[1:]] == ['""', "test.a", "bob", "test.z"]
+
+
+def test_a_lookup_names_others_only() -> None:
+    found = {"address": "test.a.x", **a_route("test.a", "kid", "kid", "bob", "kid")}
+    shown = ask(found, "routes", "lookup", "test.a.x", "--table").stdout
+    assert shown.splitlines()[2] == "if its link is down: bob"
+    found = {"address": "test.a.x", **a_route("test.a", "kid", "kid")}
+    assert "if its link" not in ask(found, "routes", "lookup", "test.a.x", "--table").stdout

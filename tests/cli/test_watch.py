@@ -50,7 +50,8 @@ def account(name: str, paid: int, got: int, pending: int = 0) -> dict[str, Any]:
             "debits_pending": str(pending),
             "credits_pending": "0",
         },
-        "links": {"btp": False, "http-in": True},
+        "links": {"batch": False, "btp": False, "http-in": True},
+        "links_awaited": ["batch"],
     }
 
 
@@ -90,7 +91,8 @@ def test_lines() -> None:
     shown = lines(activity(BEFORE, AFTER, 2.0), 1)
     text = "\n".join(shown)
     assert "g.hub  3 in flight  95 fulfilled/s  2 rejected/s" in shown[0]
-    assert "bob" in text and "+9.00" in text and "btp DOWN, http-in" in text
+    assert "bob" in text and "+9.00" in text
+    assert "batch waits for the peer, btp DOWN, http-in" in text
     assert "and 1 more accounts" in text and "alice" not in text
     empty = status({})
     assert "no rejects" in lines(activity(empty, empty, 1.0))[-1]

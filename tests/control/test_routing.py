@@ -326,6 +326,19 @@ def test_why(scene: Scene) -> None:
     assert view.summary()["bob"]["learned"] == 1
 
 
+def test_why_a_longer_prefix_is_not_told(scene: Scene) -> None:
+    view = RouteView(scene.node.switch, scene.routing, scene.node.neighbours)
+    kid = scene.peer("kid", CHILD)
+    scene.peer("bob")
+    longer = [route("test.a", "test.a"), route("test.a.b", "test.a", "test.a.b")]
+    kid.update(0, 1, [*longer, route("test.node.kid.x")])
+    told = {each["prefix"]: each for each in view.told("bob", ["test.a.b", "test.node.kid.x"])}
+    covered = "a less specific route that it is told covers it"
+    assert told["test.a.b"]["why"] == f"{covered}: test.a"
+    assert told["test.node.kid.x"]["why"] == f"{covered}: test.node"
+    assert not any(each["announced"] for each in told.values())
+
+
 @pytest.mark.parametrize(
     ("address", "prefix", "expected"),
     [

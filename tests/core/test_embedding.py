@@ -3,7 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
+
+import fastilp
 
 # Names and calls as the documentation shows them; the loop sleeps on `fileno` until the commit.
 PROGRAM = """
@@ -71,6 +76,13 @@ def run(folder: Path, checkout: Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_seconds_are_no_milliseconds() -> None:
+    switch = fastilp.Switch(fastilp.Ledger.memory(), address="g.hub")
+    with pytest.raises(fastilp.UsageError, match="whole milliseconds"):
+        switch.process(time.time())  # type: ignore[arg-type]
+    switch.process(time.time_ns() // 1_000_000)
 
 
 def test_program_as_documented(tmp_path: Path, checkout: Path) -> None:

@@ -244,4 +244,5 @@ def status_json(context: Context, entry: Entry) -> dict[str, Any]:
         "last_limit": last,
         "closing": entry.closing,
         "links": context.accounts.wiring.states(account.name),
+        "links_awaited": context.accounts.wiring.awaited(account.name),
     }
