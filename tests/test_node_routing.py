@@ -194,6 +194,21 @@ def test_another_way_while_one_is_down(tmp_path: Path) -> None:
         wait_until(lambda: candidates(near, "test.far"), ["left", "right"])
 
 
+def test_what_a_peer_that_is_gone_is_answered_for(tmp_path: Path) -> None:
+    """As docs/operations.md says: a route that it announced goes with it, its own address stays."""
+    near = node(tmp_path, "near", linked("far", "Peer"))
+    far = node(tmp_path, "far", linked("near", "Peer", near, back="far"))
+    with running(near, far):
+        wait_until(lambda: hop(near, "test.far"), "far")
+        assert pay(near, "test.far.loop") == ""
+        own = near.get("/accounts/far")["ilp_address"]
+        far.kill()
+        wait_until(lambda: hop(near, "test.far"), None)
+        assert pay(near, "test.far.loop") == "F02"
+        assert pay(near, f"{own}.somebody") == "T01"
+        assert sum(near.balances().values()) == 0
+
+
 def metrics(of: Node) -> str:
     request = urllib.request.Request(
         f"http://127.0.0.1:{of.port}/metrics", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}
