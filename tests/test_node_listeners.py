@@ -137,7 +137,7 @@ def test_a_key_behind_a_password_is_refused(pem: Path) -> None:
     locked.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, secret))
     with pytest.raises(ConfigError) as refused:
         Certificate(str(pem), str(locked), "listen.http_tls_certificate")
-    assert refused.value.key == "listen.http_tls_certificate"
+    assert refused.value.key == "listen.http_tls_certificate and listen.http_tls_key"
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ missing_packages() {
     command -v cc >/dev/null || command -v gcc >/dev/null || echo gcc libc6-dev
     command -v make >/dev/null || echo make
     command -v git >/dev/null || echo git
+    # What the documents tell people to type, and tests type.
+    command -v curl >/dev/null || echo curl
     if [ -z "$python" ]; then
         echo python3 python3-venv python3-dev
         return
