@@ -39,5 +39,9 @@ class StorageError(FastILPError):
     """The data directory or its disk refuses."""
 
 
+class PaymentError(FastILPError):
+    """A payment cannot be made, or has ended before all of it was sent; the text says why."""
+
+
 class InternalError(FastILPError):
     """Our own bug."""

@@ -32,8 +32,11 @@ class Store:
         replayed."""
     def get(self, key: bytes) -> bytes | None:
         """A control record; queued writes are seen."""
-    def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Control records whose key starts with `prefix`, in key order; queued writes are seen."""
+    def items(
+        self, prefix: bytes = b"", after: bytes = b"", limit: int = -1
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Control records whose key starts with `prefix`, in key order; queued writes are seen.
+        Only keys behind `after`, and the first `limit` of them."""
     def write(
         self,
         ticket: int,

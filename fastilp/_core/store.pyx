@@ -366,17 +366,22 @@ cdef dict _unfolded(Store store, MDB_txn* txn):
     return {key: value for key, (_, value) in store._overlay.items()}
 
 
-cdef int _folded_records(Store store, MDB_txn* txn, bytes prefix, dict found) except -1:
-    cdef MDB_val key = _val(prefix), value
+cdef int _folded_records(
+    Store store, MDB_txn* txn, bytes prefix, bytes after, Py_ssize_t count, dict found
+) except -1:
+    """At most `count` of them, all if that is negative."""
+    cdef bytes first = max(prefix, after)
+    cdef MDB_val key = _val(first), value
     cdef _Cursor cursor = _Cursor(store)
     cursor.open(txn, _engine(store).records)
-    if prefix:
+    if first:
         cursor.step = MDB_SET_RANGE
-    while cursor.next(&key, &value):
+    while (count < 0 or len(found) < count) and cursor.next(&key, &value):
         name = _bytes(&key)
         if not name.startswith(prefix):
             break
-        found[name] = _bytes(&value)
+        if name != after:
+            found[name] = _bytes(&value)
     return 0
 
 
@@ -538,20 +543,24 @@ cdef class Store:
         finally:
             store_read_end(_engine(self), txn)
 
-    def items(self, bytes prefix not None=b""):
+    def items(self, bytes prefix not None=b"", bytes after not None=b"", Py_ssize_t limit=-1):
         cdef dict newer = {} if _engine(self).read_only else _unfolded(self, NULL)
         cdef MDB_txn* txn = _begin(self)
         cdef dict found = {}
+        cdef Py_ssize_t count
         try:
             if _engine(self).read_only:
                 newer = _unfolded(self, txn)
-            _folded_records(self, txn, prefix, found)
+            # As many as may have been deleted since are looked at in vain.
+            count = -1 if limit < 0 else limit + len(newer)
+            _folded_records(self, txn, prefix, after, count, found)
         finally:
             store_read_end(_engine(self), txn)
         for key, value in newer.items():
-            if key.startswith(prefix):
+            if key.startswith(prefix) and key > after:
                 found[key] = value
-        return iter(sorted((key, value) for key, value in found.items() if value is not None))
+        rest = sorted((key, value) for key, value in found.items() if value is not None)
+        return iter(rest if limit < 0 else rest[:limit])
 
     # --- The whole -------------------------------------------------------------------------------
 

@@ -70,9 +70,15 @@ class NodeClient:
     def delete(self, path: str) -> Answer:
         return self.call("DELETE", path)
 
-    def send_json(self, method: str, path: str, body: Mapping[str, object]) -> Answer:
+    def send_json(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object],
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        return self.call(method, path, content, "application/json")
+        return self.call(method, path, content, "application/json", headers=headers)
 
     def send_text(self, method: str, path: str, text: str) -> Answer:
         """A raw body without a content type, as ilp-cli sends it."""
@@ -87,12 +93,13 @@ class NodeClient:
         *,
         auth: bool = True,
         expected: tuple[int, ...] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Raises NodeError for any status but 2xx and the expected ones."""
-        headers = {} if content_type is None else {"Content-Type": content_type}
+        sent = {} if content_type is None else {"Content-Type": content_type}
         if auth:
-            headers |= self._authorization()
-        with self._exchange(method, path, body, headers) as response:
+            sent |= self._authorization()
+        with self._exchange(method, path, body, sent | dict(headers or {})) as response:
             content = response.read()
         if not 200 <= response.status < 300 and response.status not in expected:
             call = f"{method} {self.url}{path}"

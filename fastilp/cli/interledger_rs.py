@@ -26,6 +26,7 @@ NAMES = {
     "exchange_rate.poll_interval": "exchange_rate.poll_interval",
     "exchange_rate.poll_failure_tolerance": "exchange_rate.poll_failure_tolerance",
     "exchange_rate.spread": "exchange_rate.spread",
+    "default_spsp_account": "payments.default_spsp_account",
     "route_broadcast_interval": "routing.route_broadcast_interval",
     "prometheus.bind_address": "prometheus.bind_address",
 }
@@ -39,7 +40,6 @@ REASONS = {
     "database_url": _NO_REDIS,
     "redis_url": _NO_REDIS,
     "database_prefix": "every node has a data directory of its own",
-    "default_spsp_account": _NO_PLACE,
     "settle_every": _NO_PLACE,
     "prometheus.histogram_window": _NO_QUANTILES,
     "prometheus.histogram_granularity": _NO_QUANTILES,

@@ -36,8 +36,12 @@ COMMANDS = {
         "fastilp.cli.accounts", "Accounts of a running node: create, change, look, delete."
     ),
     "pay": Lazy("fastilp.cli.pay", "Pay from an account of a running node."),
+    "receive": Lazy(
+        "fastilp.cli.receive", "Print payments that arrive at a running node, as they come."
+    ),
     "payments": Lazy(
-        "fastilp.cli.payments", "Payments that arrive at any account of a running node."
+        "fastilp.cli.payments",
+        "Payments of a running node: those that its accounts sent, and those that arrive.",
     ),
     "rates": Lazy(
         "fastilp.cli.rates", "Exchange rates: the value of one standard unit of each asset."

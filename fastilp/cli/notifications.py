@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ssl
 import sys
+from collections.abc import Callable
 
 import aiohttp
 
@@ -13,13 +14,18 @@ from fastilp.errors import FastILPError
 _PING_SECONDS = 30.0
 
 
-def print_messages(node: NodeClient, path: str) -> None:
+def print_line(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def print_messages(node: NodeClient, path: str, show: Callable[[str], None] = print_line) -> None:
     """Until the node closes, which is an error, or Ctrl-C."""
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_print_messages(node, path))
+        asyncio.run(_print_messages(node, path, show))
 
 
-async def _print_messages(node: NodeClient, path: str) -> None:
+async def _print_messages(node: NodeClient, path: str, show: Callable[[str], None]) -> None:
     headers = {"Authorization": f"Bearer {node.token}"} if node.token is not None else {}
     try:
         async with aiohttp.ClientSession() as session:
@@ -28,7 +34,7 @@ async def _print_messages(node: NodeClient, path: str) -> None:
             )
             async for message in socket:
                 if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                    _print(message.data)
+                    show(_text(message.data))
     except aiohttp.WSServerHandshakeError as error:
         # The client has dropped the body, so there is nothing but the status to tell.
         raise node.refusal(f"GET {node.url}{path}", error.status, _reason(error), b"") from None
@@ -48,7 +54,5 @@ def _reason(error: aiohttp.WSServerHandshakeError) -> str:
     return "no WebSocket there" if error.status < 400 else ""
 
 
-def _print(content: str | bytes) -> None:
-    text = content if isinstance(content, str) else content.decode("utf-8", "replace")
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def _text(content: str | bytes) -> str:
+    return content if isinstance(content, str) else content.decode("utf-8", "replace")

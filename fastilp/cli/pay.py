@@ -4,30 +4,78 @@ from typing import Annotated
 
 import typer
 
-from fastilp.cli.asks_node import asks_node
-from fastilp.cli.client import Answer, NodeClient, segment
-from fastilp.cli.tables import fields
+from fastilp.cli import options
+from fastilp.cli.client import segment
+from fastilp.cli.connect import connect
+from fastilp.cli.payment_progress import AT_ONCE, Shown, follow
+from fastilp.errors import UsageError
 
 
-# A payment takes as long as it takes; Ctrl-C stops the waiting.
-@asks_node(fields, timeout_seconds=None)
 def command(
-    node: NodeClient,
+    context: typer.Context,
     sender_username: Annotated[str, typer.Argument(help="The account that pays.")],
-    amount: Annotated[
-        str, typer.Option("--amount", metavar="UNITS", help="In units of the sender's asset.")
-    ],
     to: Annotated[
         str,
         typer.Option("--to", metavar="RECEIVER", help="Payment pointer ($…) or SPSP address."),
     ],
-) -> Answer:
+    amount: Annotated[
+        str | None,
+        typer.Option("--amount", metavar="UNITS", help="To send, in units of the sender's asset."),
+    ] = None,
+    deliver: Annotated[
+        str | None,
+        typer.Option("--deliver", metavar="UNITS", help="Or: to arrive, in the receiver's units."),
+    ] = None,
+    slippage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="How much worse than expected the rate may be.",
+            show_default="0.015",
+        ),
+    ] = None,
+    node: options.NodeUrl = None,
+    auth: options.Auth = None,
+    config_file: options.ConfigFile = None,
+    ca_file: options.CaFile = None,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+    as_table: options.AsTable = False,
+) -> None:
     """Pay from an account of a running node. Its own token is needed, the admin's will not do.
 
-    Example:
+    On a terminal a bar shows how far it is. Ctrl-C stops the payment and says what was delivered;
+    `fastilp payments resume` goes on with it.
+
+    Examples:
 
         fastilp pay alice --auth alice-password --amount 500
         --to http://localhost:8770/accounts/bob/spsp
+
+        fastilp pay alice --auth alice-password --deliver 2000 --to '$bob.example'
     """
-    body = {"source_amount": amount, "receiver": to}
-    return node.send_json("POST", f"/accounts/{segment(sender_username)}/payments", body)
+    body = _order(amount, deliver, slippage, to)
+    root = options.root_options(context)
+    # A payment takes as long as it takes.
+    client = connect(
+        root,
+        options.Given(node, auth),
+        config_file=config_file,
+        ca_file=ca_file,
+        timeout_seconds=None,
+    )
+    path = f"/accounts/{segment(sender_username)}/payments"
+    answer = client.send_json("POST", path, body, AT_ONCE)
+    follow(client, answer, Shown(quiet or root.quiet, as_json, as_table))
+
+
+def _order(
+    amount: str | None, deliver: str | None, slippage: str | None, to: str
+) -> dict[str, object]:
+    if (amount is None) == (deliver is None):
+        raise UsageError("give --amount, what to send, or --deliver, what is to arrive")
+    name = "source_amount" if amount is not None else "delivery_amount"
+    body: dict[str, object] = {name: amount if amount is not None else deliver, "receiver": to}
+    if slippage is not None:
+        body["slippage"] = slippage
+    return body

@@ -64,6 +64,7 @@ def load(path: str | Path | None = None, overrides: Mapping[str, object] | None 
 _PATHS = (
     ("node", "data_dir"),
     ("exchange_rate", "file"),
+    ("payments", "ca_file"),
     ("packet_records", "file"),
     *(
         ("listen", f"{name}_tls_{part}")

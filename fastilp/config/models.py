@@ -134,6 +134,14 @@ class OpenBtpConfig(_Section):
     accounts_max: Annotated[int, whole_number(1, 1_000_000)] = 1_000
 
 
+class PaymentsConfig(_Section):
+    """Payments that the node sends, and whom it receives them for."""
+
+    default_spsp_account: Username | None = None
+    ca_file: Annotated[str, Field(min_length=1)] | None = None
+    kept_days: Annotated[int, whole_number(1, 36_500)] = 400
+
+
 class PrometheusConfig(_Section):
     """Metrics without a token at an address of their own, and counters by kind of account."""
 
@@ -229,6 +237,7 @@ class Settings(BaseSettings):
     circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
     routing: RoutingConfig = RoutingConfig()
     open_btp: OpenBtpConfig = OpenBtpConfig()
+    payments: PaymentsConfig = PaymentsConfig()
     prometheus: PrometheusConfig = PrometheusConfig()
     packet_records: PacketRecordsConfig = PacketRecordsConfig()
     alerts: AlertsConfig = AlertsConfig()

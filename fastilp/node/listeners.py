@@ -23,11 +23,13 @@ from fastilp.transports.btp import BtpPort
 from fastilp.transports.http_messages import HttpLimits, HttpRequest, HttpResponse, path_of
 from fastilp.transports.http_port import HttpPort
 from fastilp.transports.http_reply import Answerer
-from fastilp.transports.http_server import Fallback, HttpListener
+from fastilp.transports.http_server import Fallback, Feeds, HttpListener
 from fastilp.transports.pump import Pump
 
 # What strangers ask for before they pay (RFC 9): no part of the admin API.
-_PUBLIC = re.compile(r"/\.well-known/pay|/accounts/[^/]+/spsp")
+_PUBLIC = re.compile(r"/\.well-known/pay|/accounts/[^/]+/(?:spsp|\.well-known/pay)")
+# A payment pointer, where SPSP is asked for.
+_POINTER = re.compile(r"/accounts/[^/]+")
 
 
 class Listeners:
@@ -44,6 +46,7 @@ class Listeners:
         fallback: Fallback,
         is_trusted: Callable[[Mapping[str, str]], bool],
         open_tokens: TokenTable[BtpPort] | None = None,
+        feeds: Feeds | None = None,
     ) -> None:
         self._listen = listen
         self._pump = pump
@@ -53,6 +56,7 @@ class Listeners:
         self._fallback = fallback
         self._is_trusted = is_trusted
         self._open_tokens = open_tokens
+        self._feeds = feeds
         self._certificates = certificates(listen)
         self._http: dict[str, HttpListener] = {}
         self._batch: BatchListener | None = None
@@ -61,10 +65,10 @@ class Listeners:
     async def start(self) -> None:
         """Raises ConfigError where listening fails; what listens already is for `drain`."""
         if self._listen.admin is None:
-            await self._start_http("http", self._listen.http, self._fallback)
+            await self._start_http("http", self._listen.http, self._fallback, self._feeds)
         else:
-            await self._start_http("http", self._listen.http, self._public)
-            await self._start_http("admin", self._listen.admin, self._fallback)
+            await self._start_http("http", self._listen.http, self._public, None)
+            await self._start_http("admin", self._listen.admin, self._fallback, self._feeds)
         if self._listen.open_btp is not None and self._open_tokens is not None:
             await self._start_open_btp(self._listen.open_btp, self._open_tokens)
         self._batch = await listen_batch(
@@ -98,13 +102,16 @@ class Listeners:
         if self._batch is not None:
             await self._batch.drain(timeout_seconds)
 
-    async def _start_http(self, name: str, address: str, fallback: Fallback) -> None:
+    async def _start_http(
+        self, name: str, address: str, fallback: Fallback, feeds: Feeds | None
+    ) -> None:
         listener = HttpListener(
             self._pump,
             self._http_tokens,
             self._btp_tokens,
             fallback=fallback,
             is_trusted=self._is_trusted,
+            feeds=feeds,
             limits=HttpLimits(connections_max=self._listen.http_connections_max),
             ssl_context=self._context(name),
         )
@@ -123,4 +130,7 @@ class Listeners:
 
     def _public(self, request: HttpRequest) -> HttpResponse | Answerer | None:
         path = path_of(request.target).rstrip("/")
-        return self._fallback(request) if _PUBLIC.fullmatch(path) else None
+        wants_spsp = "application/spsp" in request.headers.get("accept", "")
+        is_preflight = request.method == "OPTIONS"
+        is_pointer = _POINTER.fullmatch(path) and (wants_spsp or is_preflight)
+        return self._fallback(request) if _PUBLIC.fullmatch(path) or is_pointer else None

@@ -1,5 +1,5 @@
 """The control records of a node: accounts, tombstones of closed ones, tables that the API set,
-answers to idempotent calls, the sealed key of token hashes.
+answers to idempotent calls, the sealed key of token hashes. Those of payments are in `payments`.
 
 Imports `records`. Names and meanings of an account's fields are those of docs/configuration.md.
 """

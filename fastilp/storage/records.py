@@ -29,7 +29,9 @@ class Reader(Protocol):
     """The part of `_core.store.Store` that reading needs."""
 
     def get(self, key: bytes) -> bytes | None: ...
-    def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]: ...
+    def items(
+        self, prefix: bytes = b"", after: bytes = b"", limit: int = -1
+    ) -> Iterator[tuple[bytes, bytes]]: ...
 
 
 class Kind(Generic[Record]):
@@ -105,6 +107,13 @@ class Kind(Generic[Record]):
         key = self.key(name)
         value = store.get(key)
         return None if value is None else self.unpack(key, value)
+
+    def page(self, store: Reader, beginning: str, after: str, limit: int) -> Iterator[Record]:
+        """The first `limit` of those whose names begin so and come behind `after`, in the order of
+        their keys."""
+        behind = self.key(after) if after else b""
+        for key, value in store.items(self.prefix + beginning.encode(), behind, limit):
+            yield self.unpack(key, value)
 
     def items(self, store: Reader) -> Iterator[Record]:
         """All of this kind, in the order of their keys."""

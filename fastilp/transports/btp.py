@@ -89,6 +89,11 @@ class BtpSession(PacedSession, asyncio.BufferedProtocol):
     def hello_again(self, message: Message) -> None:
         """A Message with a token after `bind`."""
 
+    @property
+    def is_closing(self) -> bool:
+        """Nothing is sent or read any more."""
+        return self._closing
+
     def bind(self, port: BtpPort) -> None:
         self.cancel("hello")
         self.port = port
@@ -164,17 +169,17 @@ class BtpSession(PacedSession, asyncio.BufferedProtocol):
 
     def _take(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
-            self._send_frame(PONG, payload)
+            self.send_frame(PONG, payload)
         elif opcode == CLOSE:
             # Its own code, or none (RFC 6455 5.5.1).
-            self._send_frame(CLOSE, payload[:2])
+            self.send_frame(CLOSE, payload[:2])
             self._done(linger=False)
         elif self.port is None:
             self.hello_message(payload)
         else:
             self._receive(payload)
 
-    def _send_frame(self, opcode: int, payload: bytes) -> None:
+    def send_frame(self, opcode: int, payload: bytes) -> None:
         mask = os.urandom(4) if self.masked else None
         self.write(codec_websocket.frame(opcode, payload, mask))
         self.regulate()
@@ -225,7 +230,7 @@ class BtpSession(PacedSession, asyncio.BufferedProtocol):
         self._pump.wake()
 
     def send(self, type_: int, request_id: int, entries: list[Entry]) -> None:
-        self._send_frame(BINARY, codec_btp.encode(type_, request_id, entries))
+        self.send_frame(BINARY, codec_btp.encode(type_, request_id, entries))
 
     def send_error(self, request_id: int, code: str, name: str, text: str) -> None:
         now = datetime.fromtimestamp(self._pump.now_ms() / 1_000, UTC)
@@ -238,7 +243,7 @@ class BtpSession(PacedSession, asyncio.BufferedProtocol):
             triggered_at=now.strftime("%Y%m%d%H%M%S.%f")[:-3] + "Z",
             data=text.encode(),
         )
-        self._send_frame(BINARY, error)
+        self.send_frame(BINARY, error)
 
     # --- Signs of life ----------------------------------------------------------------------------
 
@@ -248,7 +253,7 @@ class BtpSession(PacedSession, asyncio.BufferedProtocol):
             self.abort()
             return
         self._heard = False
-        self._send_frame(PING, b"")
+        self.send_frame(PING, b"")
         self.later("ping", self._limits.ping_seconds, self._ping)
 
     def _hello_timed_out(self) -> None:
@@ -262,7 +267,7 @@ class BtpSession(PacedSession, asyncio.BufferedProtocol):
     def _fail(self, code: int, reason: str) -> None:
         if not self._closing and not self.closed:
             text = reason.encode()[:_REASON_SIZE_MAX].decode(errors="ignore")
-            self._send_frame(CLOSE, code.to_bytes(2, "big") + text.encode())
+            self.send_frame(CLOSE, code.to_bytes(2, "big") + text.encode())
             self._done()
 
     def _done(self, linger: bool = True) -> None:

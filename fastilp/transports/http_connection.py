@@ -53,7 +53,9 @@ class Listener(Protocol):
     ) -> HttpPort | HttpResponse | None: ...
     def is_trusted(self, headers: dict[str, str]) -> bool: ...
     def fall_back(self, request: HttpRequest) -> HttpResponse | Answerer: ...
-    def upgrade(self, transport: asyncio.Transport, target: str, received: bytes) -> bool: ...
+    def upgrade(
+        self, transport: asyncio.Transport, target: str, headers: dict[str, str], received: bytes
+    ) -> HttpResponse | None: ...
 
 
 class HttpConnection(asyncio.Protocol):
@@ -416,8 +418,9 @@ class HttpConnection(asyncio.Protocol):
         target, received = self._upgrade
         self._upgrade = None
         self._last = True
-        if self._listener.upgrade(self._transport, target, received):
+        refusal = self._listener.upgrade(self._transport, target, self._headers, received)
+        if refusal is None:
             self.closed = True
             self._listener.lost(self)
         else:
-            self._refuse(problem(404, "no WebSocket at this path"))
+            self._refuse(refusal)

@@ -25,6 +25,7 @@ from fastilp._core.http_in import HttpAccess, HttpExchanges
 from fastilp.transports.auth import TokenTable, bearer_token
 from fastilp.transports.btp import BtpLimits, BtpPort, BtpSession
 from fastilp.transports.btp_server import BtpServerSession
+from fastilp.transports.feed import Feed, FeedSession
 from fastilp.transports.http_connection import Connection
 from fastilp.transports.http_fast import FastConnection
 from fastilp.transports.http_messages import (
@@ -50,6 +51,7 @@ _OK = HttpResponse(200, b"OK", "text/plain")
 _UNAUTHORIZED = problem(
     401, "send `Authorization: Bearer <token>` with this account's token", WWW_Authenticate="Bearer"
 )
+_NO_WEBSOCKET = problem(404, "no WebSocket at this path")
 _SWEEP_SECONDS = 1.0
 # Connections over the bound that may wait at once for their client to take the refusal.
 _REFUSED_MAX = 256
@@ -57,6 +59,8 @@ _REFUSED_MAX = 256
 
 Fallback = Callable[[HttpRequest], HttpResponse | Answerer | None]
 """Answers what is not ILP, at once or by an answerer; None = 404 (200 `OK` for GET /)."""
+Feeds = Callable[[str, Mapping[str, str]], Feed | HttpResponse | None]
+"""What a WebSocket that is no BTP gets, by path and headers, or why it gets nothing; None = 404."""
 
 
 class HttpListener:
@@ -70,6 +74,7 @@ class HttpListener:
         *,
         fallback: Fallback | None = None,
         is_trusted: Callable[[Mapping[str, str]], bool] | None = None,
+        feeds: Feeds | None = None,
         limits: HttpLimits | None = None,
         btp_limits: BtpLimits | None = None,
         ssl_context: ssl.SSLContext | None = None,
@@ -92,6 +97,7 @@ class HttpListener:
         self._btp_tokens = btp_tokens
         self._fallback = fallback
         self._is_trusted = is_trusted
+        self._feeds = feeds
         self._btp_limits = btp_limits or BtpLimits()
         self._ssl_context = ssl_context
         self._loop = asyncio.get_running_loop()
@@ -222,17 +228,30 @@ class HttpListener:
             return problem(426, "this is a BTP address: connect by WebSocket", Upgrade="websocket")
         return problem(404, f"there is nothing at {path[:200]}")
 
-    def upgrade(self, transport: asyncio.Transport, target: str, received: bytes) -> bool:
-        """Hand a WebSocket over to BTP; False if there is none at this path."""
+    def upgrade(
+        self, transport: asyncio.Transport, target: str, headers: dict[str, str], received: bytes
+    ) -> HttpResponse | None:
+        """Hand a WebSocket over to BTP or to a feed; or the answer, if there is none for it."""
         path = path_of(target)
         username = username_in(path, _BTP)
         if username is None and path != "/":
-            return False
+            return self._open_feed(transport, path, headers, received)
         session = BtpServerSession(
             self.pump, self._btp_tokens, username, self._btp_limits, self._sessions
         )
         adopt_websocket(transport, received, session)
-        return True
+        return None
+
+    def _open_feed(
+        self, transport: asyncio.Transport, path: str, headers: dict[str, str], received: bytes
+    ) -> HttpResponse | None:
+        feed = self._feeds(path, headers) if self._feeds is not None else None
+        if feed is None or isinstance(feed, HttpResponse):
+            return feed or _NO_WEBSOCKET
+        session = FeedSession(self.pump, feed, self._btp_limits, self._sessions)
+        if not adopt_websocket(transport, received, session):
+            feed.close()
+        return None
 
     def _find(self, username: str | None, token: str) -> HttpExchanges | None:
         tokens = self._http_tokens

@@ -77,18 +77,20 @@ def _request_fault(head: bytes) -> str:
 
 def adopt_websocket(
     transport: asyncio.Transport, received: bytes, session: asyncio.BufferedProtocol
-) -> None:
+) -> bool:
     """Make `session` the other end of this connection. `received` begins with the upgrade request,
-    which is answered 101, or 400 and the end; what follows it is the session's."""
+    which is answered 101, or 400 and the end (then the session is told nothing, and the answer is
+    False); what follows it is the session's."""
     head, _, rest = received.partition(b"\r\n\r\n")
     fault = _request_fault(head).encode()
     if fault:
         transport.write(_BAD_REQUEST % (len(fault), fault))
         transport.close()
-        return
+        return False
     key = _head_fields(head)[1][b"sec-websocket-key"]
     transport.write(_SWITCHING % _accept_value(key))
     adopt(transport, session, rest)
+    return True
 
 
 # --- The side that dials --------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from fastilp._core.books import Account
 from fastilp.control.accounts import Accounts, Also
-from fastilp.control.api import documented, given
+from fastilp.control.api import documented, given, spsp
 from fastilp.control.api.context import Context, Keep, normalised
 from fastilp.control.api.models import AccountIn, SettingsIn
 from fastilp.control.api.problems import Problem
@@ -194,9 +194,16 @@ def _add_views(routes: APIRouter, context: Context) -> None:
 
     @routes.get("/accounts/{username}", **documented.account())
     async def get_account(request: Request, username: str) -> Response:
-        """An account, its tokens as the text SECRET."""
+        """An account, its tokens as the text SECRET; where SPSP is asked for, where to pay it."""
+        if context.paying is not None and spsp.is_asked_for(request):
+            return spsp.answer(context, context.paying, request, username)
         entry = context.account(request, username)
         return json_response(json_bytes(account_json(entry.account, entry.details)))
+
+    @routes.options("/accounts/{username}", include_in_schema=False)
+    async def get_account_options(username: str) -> Response:
+        """Browsers ask, before they take it for a payment pointer."""
+        return spsp.preflight()
 
     @routes.get("/accounts/{username}/balance", **documented.balance())
     async def get_balance(request: Request, username: str) -> Response:

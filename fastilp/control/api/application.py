@@ -12,7 +12,15 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from fastilp.control.api import accounts, documented, monitoring, node_settings, routes
+from fastilp.control.api import (
+    accounts,
+    documented,
+    monitoring,
+    node_settings,
+    payments,
+    routes,
+    spsp,
+)
 from fastilp.control.api.context import Context
 from fastilp.control.api.page import page_of
 from fastilp.control.api.problems import Problem
@@ -20,7 +28,7 @@ from fastilp.types import VERSION
 
 _log = logging.getLogger("fastilp.api")
 
-_OPEN = ("/", "/health", "/rates", "/routes")
+_OPEN = ("/", "/health", "/rates", "/routes", "/.well-known/pay", *spsp.ACCOUNT_PATHS)
 
 
 def application(context: Context) -> FastAPI:
@@ -34,6 +42,9 @@ def application(context: Context) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(accounts.router(context))
+    if context.paying is not None:
+        app.include_router(payments.router(context, context.paying.payments))
+        app.include_router(spsp.router(context, context.paying))
     app.include_router(node_settings.router(context))
     app.include_router(monitoring.router(context))
     app.include_router(routes.router(context))

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +24,8 @@ from fastilp.control.entries import Entry
 from fastilp.control.events import Events
 from fastilp.control.idempotency import Call, Idempotency, TiedError
 from fastilp.control.metrics import Metrics
+from fastilp.control.notifications import Notifications
+from fastilp.control.payments import Payments
 from fastilp.control.route_view import RouteView
 from fastilp.control.tables import NodeTables, UnknownAccountError
 from fastilp.errors import ConflictError, StorageError, UsageError
@@ -47,6 +50,37 @@ class Health:
     reasons: list[str]
 
 
+class Credentials(Protocol):
+    """Where to pay to, and the secret of the connection (RFC 9)."""
+
+    @property
+    def destination(self) -> str: ...
+    @property
+    def shared_secret(self) -> bytes: ...
+
+
+class Receiver(Protocol):
+    """Gives whoever wants to pay an account an address that is theirs alone."""
+
+    def credentials(
+        self,
+        account_name: str,
+        account_address: str,
+        receipt_nonce: bytes | None = None,
+        receipt_secret: bytes | None = None,
+    ) -> Credentials: ...
+
+
+@dataclass
+class Paying:
+    """`default_account`: whose is `/.well-known/pay`."""
+
+    payments: Payments
+    receiver: Receiver
+    notifications: Notifications
+    default_account: str | None = None
+
+
 class Context:
     def __init__(
         self,
@@ -61,6 +95,7 @@ class Context:
         metrics: Metrics | None = None,
         drain: Callable[[], int],
         routes: RouteView | None = None,
+        paying: Paying | None = None,
     ) -> None:
         self.switch = switch
         self.accounts = accounts
@@ -72,6 +107,8 @@ class Context:
         self.metrics = metrics or Metrics(switch, accounts, self.alerts)
         self.routes = routes
         """None: there is no network."""
+        self.paying = paying
+        """None: nobody pays from here or to here."""
         self.drain = drain
         """Takes nothing new from now on; returns how many packets are in flight."""
         self.idempotency = Idempotency(switch.ledger, accounts.vault.hash_key)
@@ -109,6 +146,13 @@ class Context:
         if not hmac.compare_digest(wanted or self._nobody, given) or entry is None:
             raise Problem(401, f"account `{username}` is not authorized for this action")
         return entry
+
+    def holder(self, request: Request, username: str) -> Entry:
+        """The account, for its holder alone: not even the admin spends what is theirs."""
+        authorization = _authorization(request)
+        if self.is_admin(authorization):
+            raise Problem(401, f"account `{username}` is not authorized for this action")
+        return self.account_of(authorization, username)
 
     def found(self, username: str) -> Entry:
         """For whoever may know whether there is such an account. Raises Problem."""

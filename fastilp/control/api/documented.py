@@ -9,7 +9,11 @@ from pydantic import BaseModel
 from fastilp.control.api.models import (
     BalanceOut,
     HealthOut,
+    PaymentIn,
+    PaymentOut,
     ProblemOut,
+    ReceiptOut,
+    SpspOut,
     account_schema,
     patch_schema,
 )
@@ -56,17 +60,24 @@ def _ok(schema: dict[str, Any], media: str = _JSON, description: str = "Done.") 
 
 
 def _ref(model: type[BaseModel]) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"$ref": _TEMPLATE.format(model=model.__name__)}
 
 
+_TEMPLATE = "#/components/schemas/{model}"
 _ACCOUNT = {"$ref": "#/components/schemas/AccountOut"}
+_PAYMENT = {"$ref": "#/components/schemas/PaymentOut"}
+_RECEIPT = {"$ref": "#/components/schemas/ReceiptOut"}
+_SPSP = {"$ref": "#/components/schemas/SpspOut"}
 
 
 def schemas() -> dict[str, Any]:
     """What the document's references name, beside the bodies of requests."""
     found = {}
-    for model in (ProblemOut, BalanceOut, HealthOut):
-        found[model.__name__] = model.model_json_schema(by_alias=True)
+    for model in (ProblemOut, BalanceOut, HealthOut, PaymentOut, ReceiptOut, SpspOut):
+        schema = model.model_json_schema(by_alias=True, ref_template=_TEMPLATE)
+        # Each of them stands here by itself.
+        schema.pop("$defs", None)
+        found[model.__name__] = schema
     return {**found, "AccountOut": account_schema()}
 
 
@@ -149,6 +160,42 @@ def drain() -> Route:
     content = {_JSON: {"schema": schema}}
     responses = {202: {"description": "It takes nothing new.", "content": content}}
     return {"status_code": 202, "responses": {**responses, **problems(401)}}
+
+
+def payment_order() -> Route:
+    statuses = (500, 503)
+    return change(*statuses, ok=_payment_answers(), body=PaymentIn.model_json_schema())
+
+
+def payment_resume() -> Route:
+    return change(404, ok=_payment_answers(), body=None)
+
+
+def payment_cancel() -> Route:
+    body = {"description": "Nothing more of it is sent.", "content": {_JSON: {"schema": _PAYMENT}}}
+    return {"status_code": 202, "responses": {202: body, **problems(400, 401, 404)}}
+
+
+def payment() -> Route:
+    return view(_PAYMENT, 400, 401, 404)
+
+
+def payments_list() -> Route:
+    return view({"type": "array", "items": _PAYMENT}, 400, 401, 404)
+
+
+def _payment_answers() -> dict[Any, Any]:
+    begun = {"description": "It has begun.", "content": {_JSON: {"schema": _PAYMENT}}}
+    return {**_ok(_RECEIPT, description="It is paid."), 202: begun}
+
+
+def websocket() -> Route:
+    upgraded = {"description": "Texts, from now on."}
+    return {"status_code": 101, "responses": {101: upgraded, **problems(400, 401, 404, 426)}}
+
+
+def spsp() -> Route:
+    return view(_SPSP, 400, 404, media="application/spsp4+json")
 
 
 def ilp_paths() -> dict[str, Any]:

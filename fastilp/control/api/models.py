@@ -4,6 +4,7 @@ kinds of values, and types.
 Fields, order and defaults of Interledger.rs' account come first, our own after them.
 """
 
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -50,6 +51,7 @@ _U64 = Annotated[U64, _number(0, U64_MAX)]
 _I64 = Annotated[I64, _number(-I64_MAX - 1, I64_MAX)]
 _NotNegative = Annotated[int, whole_number(0, I64_MAX), _number(0, I64_MAX)]
 _Count = Annotated[PacketCount, _number(1, 1_000_000)]
+_Amount = Annotated[int, whole_number(1, U64_MAX), _number(1, U64_MAX)]
 _RoundTrip = Annotated[Milliseconds30, _number(0, 30_000)]
 _Relation = Annotated[
     AccountRelation, WithJsonSchema({"type": "string", "enum": [each.value for each in Relation]})
@@ -146,6 +148,17 @@ class SettingsIn(BaseModel):
     ilp_over_batch_outgoing_token: _Token | None = None
 
 
+class PaymentIn(BaseModel):
+    """A payment: of so much of the account's asset, or so that so much arrives."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    receiver: Annotated[str, Field(min_length=1, max_length=2_048)]
+    source_amount: _Amount | None = None
+    delivery_amount: _Amount | None = None
+    slippage: _Spread = Decimal("0.015")
+
+
 # The account of Interledger.rs, in the order of its fields, then ours.
 SHOWN_FIELDS = tuple(AccountIn.model_fields)
 
@@ -172,6 +185,56 @@ class HealthOut(BaseModel):
     live: bool
     ready: bool
     reasons: list[str]
+
+
+class ReceiptOut(BaseModel):
+    """What was paid; amounts of the source in units of the account's asset."""
+
+    delivered_amount: int
+    destination_asset_code: str | None
+    destination_asset_scale: int | None
+    from_: Annotated[str, Field(alias="from")]
+    in_flight_amount: int
+    sent_amount: int
+    source_amount: int
+    source_asset_code: str
+    source_asset_scale: int
+    to: str
+
+
+class PaymentOut(BaseModel):
+    """A payment and how far it is; `in_flight_amount` and `uncertain_amount`: at most so much more
+    was sent."""
+
+    id: str
+    username: str
+    receiver: str
+    state: str
+    source_asset_code: str
+    source_asset_scale: int
+    source_amount: int | None
+    delivery_amount: int | None
+    slippage: float
+    from_: Annotated[str, Field(alias="from")]
+    to: str
+    destination_asset_code: str | None
+    destination_asset_scale: int | None
+    sent_amount: int
+    delivered_amount: int
+    in_flight_amount: int
+    uncertain_amount: int
+    error: str | None
+    created_at: str
+    changed_at: str
+    receipt: ReceiptOut | None
+
+
+class SpspOut(BaseModel):
+    """RFC 9: where to pay to, and the secret of the connection, in base64."""
+
+    destination_account: str
+    shared_secret: str
+    receipts_enabled: bool | None = None
 
 
 # What every account has: nothing stands for them where they are left out.

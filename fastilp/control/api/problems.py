@@ -3,6 +3,7 @@ fastilp.
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -32,7 +33,9 @@ class Problem(Exception):
         title: str | None = None,
         invalid: list[dict[str, str]] | None = None,
         headers: dict[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
+        """`members`: more of the body, which are ours (RFC 7807 3.2)."""
         super().__init__(detail)
         self.status = status
         self.detail = detail
@@ -40,6 +43,7 @@ class Problem(Exception):
         self.title = title or HTTPStatus(status).phrase
         self.invalid = invalid
         self.headers = headers or {}
+        self.members = members or {}
 
     def response(self) -> Response:
         body: dict[str, Any] = {"type": self.kind, "title": self.title, "status": self.status}
@@ -51,6 +55,7 @@ class Problem(Exception):
         else:
             # As Interledger.rs: an error about parameters has no time.
             body["invalid-params"] = self.invalid
+        body |= self.members
         headers = dict(self.headers)
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = "Bearer"

@@ -1,9 +1,12 @@
-"""Values as the API shows them, byte for byte as Interledger.rs does. Imports _core, types."""
+"""Values as the API shows them, byte for byte as Interledger.rs does. Imports _core, storage and
+types."""
 
 import json
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import fields
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +17,11 @@ from fastilp._core.books import Account
 from fastilp.control.api.models import SHOWN_FIELDS
 from fastilp.control.records import TOKENS
 from fastilp.control.values import SECRET
+from fastilp.storage.payments import PaymentRecord
 from fastilp.types import AccountDetails
+
+_PAYMENT_HIDDEN = ("payment_id", "account_id", "created_at_ms", "changed_at_ms")
+_PAYMENT_NAMES = {"from_address": "from", "to_address": "to"}
 
 
 def account_json(account: Account, details: AccountDetails) -> dict[str, Any]:
@@ -26,6 +33,37 @@ def account_json(account: Account, details: AccountDetails) -> dict[str, Any]:
         # Exact, as it was given.
         shown["spread"] = str(details.spread)
     return shown
+
+
+def payment_json(record: PaymentRecord) -> dict[str, Any]:
+    """A payment with all its figures, times as RFC 3339."""
+    names = [field.name for field in fields(record) if field.name not in _PAYMENT_HIDDEN]
+    shown: dict[str, Any] = {"id": record.payment_id}
+    for name in names:
+        shown[_PAYMENT_NAMES.get(name, name)] = getattr(record, name)
+    for name in ("created_at", "changed_at"):
+        moment = datetime.fromtimestamp(getattr(record, f"{name}_ms") / 1_000, UTC)
+        shown[name] = moment.isoformat(timespec="milliseconds")
+    shown["slippage"] = float(record.slippage)
+    shown["receipt"] = receipt_json(record) if record.state == "completed" else None
+    return shown
+
+
+def receipt_json(record: PaymentRecord) -> dict[str, Any]:
+    """What a payment was, in the order of Interledger.rs, which is that of the alphabet."""
+    return {
+        "delivered_amount": record.delivered_amount,
+        "destination_asset_code": record.destination_asset_code,
+        "destination_asset_scale": record.destination_asset_scale,
+        "from": record.from_address,
+        "in_flight_amount": record.in_flight_amount,
+        "sent_amount": record.sent_amount,
+        # Nobody has said how much it was to be where the delivery was fixed.
+        "source_amount": record.source_amount or record.sent_amount,
+        "source_asset_code": record.source_asset_code,
+        "source_asset_scale": record.source_asset_scale,
+        "to": record.to_address,
+    }
 
 
 def balance_json(amount: int, account: Account) -> bytes:

@@ -1,0 +1,24 @@
+"""`fastilp payments cancel`."""
+
+from typing import Annotated
+
+import typer
+
+from fastilp.cli.asks_node import asks_node
+from fastilp.cli.client import Answer, NodeClient, segment
+from fastilp.cli.tables import fields
+
+
+@asks_node(fields)
+def command(
+    node: NodeClient,
+    username: Annotated[str, typer.Argument(help="Whose payment.")],
+    payment: Annotated[str, typer.Argument(help="Its id.")],
+) -> Answer:
+    """Send nothing more of a payment; what is in flight ends by itself.
+
+    Example:
+
+        fastilp payments cancel alice 0193b5a0-7c1e-7000-8000-000000000001 --auth alice-password
+    """
+    return node.call("POST", f"/accounts/{segment(username)}/payments/{segment(payment)}/cancel")
