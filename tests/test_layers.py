@@ -15,7 +15,9 @@ CORE = ROOT / "fastilp" / "_core"
 
 # Directly below each module. What is below a module's neighbour is below the module too.
 BELOW: dict[str, set[str]] = {
-    "switch": {"admission", "gate", "inflight", "ledger"},
+    "switch": {"terminal", "gate", "ledger"},
+    "terminal": {"admission", "inflight", "token"},
+    "token": {"status"},
     "admission": {"output", "policy", "forwarding", "rates"},
     "output": {"noted"},
     "noted": {"tables", "inflight"},

@@ -206,9 +206,7 @@ def test_how_many_connections_a_listener_takes(tmp_path: Path) -> None:
     assert open_files[3] == open_files[4]
 
 
-def test_how_many_connections_go_to_a_peer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_how_many_connections_go_to_a_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTILP_NODE__HTTP_CONNECTIONS_OUT_MAX", "2")
     with socket.create_server(("127.0.0.1", 0)) as peer:
         accounts = ACCOUNTS + (

@@ -29,8 +29,8 @@ from fastilp._core.status cimport (
     STATUS_STORE_UNAVAILABLE, STATUS_UNREACHABLE, STATUS_WRONG_NETWORK,
 )
 from fastilp._core.tables cimport (
-    CONTROL_LINK, WAY_CLOSED, WAY_PUNTED, WAY_RESTRICTED, Way, address_network, prefetch_account,
-    prefetch_link, way_is_up,
+    CONTROL_LINK, WAY_ADMISSION, WAY_CLOSED, WAY_PUNTED, WAY_RESTRICTED, Way, address_network,
+    prefetch_account, prefetch_link, way_is_up,
 )
 
 cdef extern from "hash.h" nogil:
@@ -82,7 +82,7 @@ cdef class Admission(Output):
                 continue
             if row.flags & ROW_REINJECTED:
                 row.status = self.admit_reinjected(row)
-            elif row.account_in != ROW_NONE and self.ways[row.account_in].special:
+            elif row.account_in != ROW_NONE and self.ways[row.account_in].special & WAY_ADMISSION:
                 row.status = self.admit_special(row)
             else:
                 row.status = self.admit(row)
@@ -286,7 +286,9 @@ cdef class Admission(Output):
             not row.flags & ROW_REINJECTED or row.flags & ROW_MARKED
         ):
             return STATUS_REFLECTED
-        return self.route_special(row) if self.ways[account_out].special else STATUS_OK
+        if self.ways[account_out].special & WAY_ADMISSION:
+            return self.route_special(row)
+        return STATUS_OK
 
     cdef uint8_t route_special(self, Row* row) noexcept nogil:
         cdef uint8_t special = self.ways[row.account_out].special

@@ -22,9 +22,7 @@ class Link:
     """Prepares sent on this link and unanswered."""
     owner: Any
     """Free for the shell: the pump calls `link.owner.flush(link)` when the link is dirty."""
-    def receive(
-        self, packets: Iterable[tuple[int, bytes]], egress: Account | None = None
-    ) -> None:
+    def receive(self, packets: Iterable[tuple[int, bytes]], egress: Account | None = None) -> None:
         """Hand in packets with the peer's request ids (0 .. 2**32 - 1), whatever their type; they
         are looked at in Switch.process. An answer repeats the id of the Prepare it answers.
         `egress` (in-process links only) sends these Prepares to that account without own-address

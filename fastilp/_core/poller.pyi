@@ -13,7 +13,6 @@ class Poller:
     rows have come in. Raises OSError where the system has no more descriptors."""
 
     def __init__(self, wake: Callable[[], None]) -> None: ...
-
     def fileno(self) -> int:
         """Readable when `serve` has something to do."""
     def serve(self) -> None:

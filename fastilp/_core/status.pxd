@@ -45,7 +45,8 @@ cdef enum:
     STATUS_DESTINATION_NOT_ALLOWED = 32    # F02, after 7: the sender's allowed_destinations
     STATUS_AMOUNT_OUT_TOO_LARGE = 33       # F08, after 14: the next hop's max_packet_amount_out
     STATUS_AMOUNT_OUT_RATE_LIMITED = 34    # T04, after 15: amount_per_minute_limit_out
-    STATUS_COUNT = 35
+    STATUS_NOT_OURS = 35                   # F06 upstream: for this node, and nobody here knows it
+    STATUS_COUNT = 36
 
 
 cdef struct StatusInfo:

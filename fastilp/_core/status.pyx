@@ -77,6 +77,7 @@ cdef void _fill() noexcept:
         STATUS_AMOUNT_OUT_RATE_LIMITED, b"amount_out_rate_limited", b"T04",
         b"too much value per minute to the next hop",
     )
+    _set(STATUS_NOT_OURS, b"not_ours", b"F06", b"nobody here can make use of the packet")
 
 
 cdef int _check() except -1:

@@ -3,16 +3,15 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastilp._core.gate cimport Gate
-from fastilp._core.inflight cimport InFlight, InFlightTable
+from fastilp._core.inflight cimport InFlight
 from fastilp._core.packet cimport ExpiryMemo
 from fastilp._core.timestamp cimport TimestampDay
 from fastilp._core.row cimport Row
-from fastilp._core.admission cimport Admission
+from fastilp._core.terminal cimport Terminal
 from fastilp._core.tables cimport Way
 
 
-cdef class Switch(Admission):
-    cdef InFlightTable _in_flight
+cdef class Switch(Terminal):
     cdef Gate _gate
     cdef TimestampDay _expiry_day   # of Prepares that came in
     cdef ExpiryMemo _expiry_memo    # of Prepares that went out

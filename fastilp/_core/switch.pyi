@@ -1,11 +1,11 @@
 from typing import final
 
-from fastilp._core.admission import Admission
 from fastilp._core.books import Account
 from fastilp._core.ledger import Ledger
+from fastilp._core.terminal import Terminal
 
 @final
-class Switch(Admission):
+class Switch(Terminal):
     """The data plane: bytes and a time go in, bytes come out (docs/data-path.md). Not
     thread-safe."""
 

@@ -8,7 +8,6 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from fastilp._core.admission cimport Admission
 from fastilp._core.condition cimport condition_check
 from fastilp._core.counter cimport counter_add
 from fastilp._core.gate cimport Gate, Waiting
@@ -17,9 +16,7 @@ from fastilp._core.inflight cimport (
     IN_FLIGHT_OF_ROW, IN_FLIGHT_PUNT, SLOT_NONE, InFlight, InFlightTable,
 )
 from fastilp._core.ledger cimport Ledger
-from fastilp._core.limits cimport (
-    FULFILL_RELEASE_MARGIN_MS, HOLD_MAX_MS, PUNTS_PER_ACCOUNT_MAX,
-)
+from fastilp._core.limits cimport FULFILL_RELEASE_MARGIN_MS, HOLD_MAX_MS, PUNTS_PER_ACCOUNT_MAX
 from fastilp._core.link cimport LinkState
 from fastilp._core.packet cimport (
     PACKET_FULFILL, PACKET_REJECT, PREPARE_CONDITION_OFFSET, FulfillFields, PrepareFields,
@@ -39,6 +36,7 @@ from fastilp._core.status cimport (
 from fastilp._core.tables cimport (
     CONTROL_LINK, Way, prefetch, prefetch_account, prefetch_link, way_is_full, way_leaves_rest,
 )
+from fastilp._core.terminal cimport Terminal
 
 from fastilp.errors import UsageError
 
@@ -55,7 +53,7 @@ cdef extern from *:
 
 @cython.final
 @cython.no_gc_clear
-cdef class Switch(Admission):
+cdef class Switch(Terminal):
     def __init__(
         self, Ledger ledger, str address, *, int in_flight_max=65_536,
         int64_t hold_max_ms=HOLD_MAX_MS, int64_t window_min_ms=100,
@@ -241,6 +239,8 @@ cdef class Switch(Admission):
             row = &self.batch.rows[i]
             if row.flags & ROW_ANSWER:
                 self.match_answer(row)
+            elif row.link_in == self.terminal.state.index and not self.match_passed_on(row):
+                continue
             elif row.link_in == CONTROL_LINK and row.status == STATUS_OK:
                 if not row.flags & ROW_EGRESS_GIVEN:
                     self.match_reinjected(row)
@@ -439,7 +439,7 @@ cdef class Switch(Admission):
 
     cdef uint8_t apply_prepare(self, Row* row) noexcept nogil:
         cdef Way* way_out = &self.ways[row.account_out]
-        cdef LinkState* link = way_out.egress
+        cdef LinkState* link = self.link_for(row, way_out)
         cdef uint64_t share
         cdef uint32_t slot
         cdef uint8_t status
@@ -447,7 +447,7 @@ cdef class Switch(Admission):
             return STATUS_LINK_DOWN
         if self._sender_is_full(row):
             return STATUS_CONNECTOR_BUSY
-        if way_is_full(way_out, self._sender(row)):
+        if way_is_full(way_out, link, self._sender(row)):
             return STATUS_PEER_BUSY
         status = <uint8_t>self.ledger.reserve(
             row.account_in, row.account_out, row.amount, row.amount_out, &share

@@ -22,6 +22,8 @@ cdef enum WayFlag:
     WAY_CLOSED = 1                  # nothing new from or to it
     WAY_RESTRICTED = 2              # has limits that most accounts do not have
     WAY_PUNTED = 4                  # what it sends is for control to decide
+    WAY_ADMISSION = 7               # those that admission asks for
+    WAY_SUSPENDED = 64              # has a link that is not used for a while
 
 
 cdef struct Tally:
@@ -134,9 +136,11 @@ cdef inline bint way_leaves_rest(const Way* sender, uint32_t used, uint32_t room
     )
 
 
-# Whether an account takes no more Prepares from this sender (NULL: control).
-cdef inline bint way_is_full(const Way* way, const Way* sender) noexcept nogil:
-    cdef size_t waiting = way.egress.egress.size
+# Whether an account takes no more Prepares on a link from this sender (NULL: control).
+cdef inline bint way_is_full(
+    const Way* way, const LinkState* link, const Way* sender
+) noexcept nogil:
+    cdef size_t waiting = link.egress.size
     cdef uint32_t maximum = way.in_flight_out_max
     if way.in_flight_out >= maximum or waiting > EGRESS_SIZE_MAX:
         return True

@@ -325,7 +325,9 @@ cdef class Tables:
         if suspended and account not in self._suspended:
             self._suspended[account] = None if egress == NULL else self._links[egress.index]
             self.ways[account.index].egress = NULL
+            self.ways[account.index].special |= WAY_SUSPENDED
         elif not suspended and account in self._suspended:
+            self.ways[account.index].special &= ~WAY_SUSPENDED
             self.set_egress(account, self._suspended.pop(account))
 
     def tally(self, Account account not None):

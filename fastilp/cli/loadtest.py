@@ -90,9 +90,7 @@ _Html = Annotated[Path | None, typer.Option("--html", help="Write a report with 
 _TARGET = "fastilp"
 _Target = Annotated[
     str | None,
-    typer.Option(
-        "--target", help=f"What to start: {', '.join(TARGETS)}.", show_default=_TARGET
-    ),
+    typer.Option("--target", help=f"What to start: {', '.join(TARGETS)}.", show_default=_TARGET),
 ]
 
 
@@ -118,6 +116,7 @@ _Listen = Annotated[
 _Pid = Annotated[
     list[int] | None, _there(help="Process of the connector, for its CPU time; repeatable.")
 ]
+
 
 @command.command()
 def run(
@@ -261,9 +260,7 @@ def compare(
 
 @command.command()
 def bench(
-    scenarios: Annotated[
-        list[Path], typer.Argument(help="Scenario files, or folders of them.")
-    ],
+    scenarios: Annotated[list[Path], typer.Argument(help="Scenario files, or folders of them.")],
     runs: _Runs = 7,
     duration: _Duration = 10.0,
     warm_up: _WarmUp = 2.0,

@@ -35,9 +35,7 @@ class Idempotency:
     """`secret` is the node's: calls hold tokens, and whoever reads the disk must not be able to try
     them against what is kept. `now_ms` is for tests."""
 
-    def __init__(
-        self, ledger: Ledger, secret: bytes, now_ms: Callable[[], int] = _now_ms
-    ) -> None:
+    def __init__(self, ledger: Ledger, secret: bytes, now_ms: Callable[[], int] = _now_ms) -> None:
         self._ledger = ledger
         self._secret = secret
         self._now_ms = now_ms

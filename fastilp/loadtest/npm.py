@@ -3,6 +3,7 @@
 Imports the standard library only. Promises: versions are the ones asked for, nothing is installed
 twice, two processes at once do not disturb each other, and no package's install script runs.
 """
+
 import fcntl
 import hashlib
 import platform

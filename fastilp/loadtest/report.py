@@ -23,8 +23,7 @@ from fastilp.loadtest.table import (
 _COLOURS = (
     "#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#dc2626", "#0891b2", "#65a30d",
 )  # fmt: skip
-_STYLE = (
-    """
+_STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #777; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
@@ -37,11 +36,9 @@ svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
 .grid { stroke: var(--line); } polyline { fill: none; stroke-width: 2; }
 .legend span { margin-right: 1.2rem; white-space: nowrap; }
 .legend i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
-"""
-    + "".join(
-        f".c{n}{{fill:{c}}}.l{n}{{stroke:{c}}}circle.l{n}{{fill:{c}}}.b{n}{{background:{c}}}\n"
-        for n, c in enumerate(_COLOURS)
-    )
+""" + "".join(
+    f".c{n}{{fill:{c}}}.l{n}{{stroke:{c}}}circle.l{n}{{fill:{c}}}.b{n}{{background:{c}}}\n"
+    for n, c in enumerate(_COLOURS)
 )
 # Keys of a load whose growth is drawn.
 _GROWTH = ("accounts", "routes")

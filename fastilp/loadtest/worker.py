@@ -23,9 +23,7 @@ from fastilp.loadtest.task import SLOT_BITS, Flow, Peer, Task
 PROGRESS_SECONDS = 0.25
 # A tail of a thousandth of a percent needs a hundred thousand values; the curve shows that far.
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
-CURVE = tuple(
-    1 - 10 ** (-step / 5) for step in range(26)
-)  # 0, 37, 60, 75, 84, 90, … 99.999 %
+CURVE = tuple(1 - 10 ** (-step / 5) for step in range(26))  # 0, 37, 60, 75, 84, 90, … 99.999 %
 SHARES = (*QUANTILES, *CURVE)
 _TIMEOUT_GRACE_MS = 1_000
 

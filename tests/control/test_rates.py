@@ -330,9 +330,7 @@ def test_packets_without_a_rate_are_refused() -> None:
 def test_rates_that_do_not_fit_leave_the_others() -> None:
     switch = switch_of(("USD", 2), ("EUR", 2), ("ODD", 2))
     odd = Fraction(10**39 + 1, 10**38 + 7)
-    feed = RateFeed(
-        switch, Scripted({"USD": Fraction(1), "EUR": Fraction(2), "ODD": odd}), dict
-    )
+    feed = RateFeed(switch, Scripted({"USD": Fraction(1), "EUR": Fraction(2), "ODD": odd}), dict)
     polled(feed)
     assert switch.rates() == {"USD": Fraction(1), "EUR": Fraction(2)}
     assert feed.refused == ("ODD",)

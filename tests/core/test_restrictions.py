@@ -116,9 +116,7 @@ def test_amount_bucket_of_a_next_hop(make_hub: MakeHub) -> None:
 
 
 def test_amount_of_a_next_hop_comes_back_when_money_is_refused(make_hub: MakeHub) -> None:
-    hub = make_hub(
-        alice={"min_balance": -10}, bob={"amount_per_minute_limit_out": 100}
-    )
+    hub = make_hub(alice={"min_balance": -10}, bob={"amount_per_minute_limit_out": 100})
     assert answer_of(hub, amount=90) == "T04"
     assert hub.counted() == {"exceeds_floor": 1}
     hub.switch.set_account(hub.alice, min_balance=None)

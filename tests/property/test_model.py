@@ -95,7 +95,8 @@ def test_plans_reach_every_outcome() -> None:
             world.step(dice.choice([0, 1, 8, 250, 1_001, 30_008]))
         counts = world.lockstep.model.statuses()
         reached |= {name for name, count in counts.items() if count}
-    assert reached == set(counts)
+    # The model has no receiver: tests/core/test_terminal.py is about what ends here.
+    assert reached == set(counts) - {"not_ours"}
 
 
 def test_lockstep_notices_a_difference() -> None:

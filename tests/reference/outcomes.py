@@ -41,6 +41,7 @@ OUTCOMES: dict[str, tuple[str, str]] = {
     "destination_not_allowed": ("F02", "destination is not allowed for this account"),
     "amount_out_too_large": ("F08", "amount exceeds what the next hop takes in a packet"),
     "amount_out_rate_limited": ("T04", "too much value per minute to the next hop"),
+    "not_ours": ("F06", "nobody here can make use of the packet"),
 }
 
 _AFTER = {

@@ -243,9 +243,13 @@ class Pipeline:
         if row.punt:
             return ""
         outcome = self.check_destination(row)
-        row.punt = row.marked = not outcome and row.egress is None and (
-            (sender is not None and sender.punted)
-            or any(begins(prepare.destination, prefix) for prefix in self.marked)
+        row.punt = row.marked = (
+            not outcome
+            and row.egress is None
+            and (
+                (sender is not None and sender.punted)
+                or any(begins(prepare.destination, prefix) for prefix in self.marked)
+            )
         )
         return outcome
 
@@ -580,6 +584,8 @@ class Pipeline:
 
 def begins(destination: bytes, prefix: str) -> bool:
     """Whether a prefix matches whole segments."""
-    return not prefix or destination == prefix.encode() or (
-        destination.startswith(prefix.encode() + b".")
+    return (
+        not prefix
+        or destination == prefix.encode()
+        or (destination.startswith(prefix.encode() + b"."))
     )

@@ -45,9 +45,7 @@ class FastilpNode(Target):
             file.writelines(_settings(load, self.folder / "data", batch_port, listen_port))
         ready = self.folder / "ready.json"
         command = [sys.executable, "-m", "fastilp", "run", "--config", str(settings)]
-        process = self.run(
-            [*command, "--ready-file", str(ready)], "fastilp", core, _same_package()
-        )
+        process = self.run([*command, "--ready-file", str(ready)], "fastilp", core, _same_package())
         process.wait_for_file(ready)
         self._http = json.loads(ready.read_text())["http"]
         port = batch_port or int(self._http.rpartition(":")[2])

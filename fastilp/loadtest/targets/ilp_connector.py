@@ -46,9 +46,7 @@ class IlpConnector(Target):
     def start(self, load: Load, core: int | None) -> Access:
         listen_port = next_hop_port(load)
         ports = {"alice": free_port(), "bob": free_port()}
-        accounts = {
-            name: _account(load, name, port, listen_port) for name, port in ports.items()
-        }
+        accounts = {name: _account(load, name, port, listen_port) for name, port in ports.items()}
         settings: dict[str, Any] = {
             "env": "test",
             "ilp_address": _ADDRESS,

@@ -59,9 +59,7 @@ class InterledgerRs(Target):
         sender = Peer(
             kind="http", host=HOST, port=http_port, path="/accounts/alice/ilp", token="alice-in"
         )
-        return Access(
-            (sender,), (), Destination(prefix=f"{_ADDRESS}.bob.load"), listen_port
-        )
+        return Access((sender,), (), Destination(prefix=f"{_ADDRESS}.bob.load"), listen_port)
 
     def _add_account(self, port: int, name: str, more: dict[str, str]) -> None:
         account = {

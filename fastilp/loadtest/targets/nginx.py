@@ -53,8 +53,10 @@ class Nginx(Target):
     transports = frozenset({"http"})
 
     def missing(self) -> str | None:
-        return None if _program() or _install() else (
-            f"nginx is not installed and could not be: as root, `apt-get install {PACKAGE}`"
+        return (
+            None
+            if _program() or _install()
+            else (f"nginx is not installed and could not be: as root, `apt-get install {PACKAGE}`")
         )
 
     def version(self) -> str:
