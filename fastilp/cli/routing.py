@@ -39,7 +39,8 @@ def _lookup(body: Any) -> list[str]:
     if "prefix" in body:
         lines.append(f"by the route to {body['prefix'] or 'everything'}: {body['why']}")
         # One account may offer the same prefix in several ways.
-        others = list(dict.fromkeys(each["next_hop"] for each in body["candidates"]))[1:]
+        usable = dict.fromkeys(each["next_hop"] for each in body["candidates"] if each["usable"])
+        others = [each for each in usable if each != hop]
         if others:
             lines.append(f"if its link is down: {', '.join(others)}")
     else:

@@ -14,6 +14,8 @@ from fastilp.control.neighbour import Learned
 
 # Half of what a packet can hold; Interledger.rs' readers stop at 40,000 bytes.
 SET_SIZE_MAX = 30_000
+# Changes of a set, superseded ones among them: prefixes that flap take no bytes, but room.
+_SET_CHANGES_MAX = 1_000
 # Sets that are so new that neighbours are likely to stand between them.
 _NEW_SETS = 64
 
@@ -79,7 +81,8 @@ class Log:
     def add(self, entry: Entry, size: int) -> None:
         """A prefix has changed; `size`: bytes that it takes in an update."""
         self.remove(entry)
-        if self._open.size + size > SET_SIZE_MAX:
+        is_long = len(self._open.entries) >= _SET_CHANGES_MAX
+        if is_long or self._open.size + size > SET_SIZE_MAX:
             self.seal()
         current = self._open
         entry.change_set, entry.index, entry.size = current, len(current.entries), size

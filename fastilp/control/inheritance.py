@@ -23,6 +23,8 @@ _log = logging.getLogger("fastilp.routing")
 
 # A parent that has another address does not tell.
 _REPEAT_MS = 60_000
+# And one that calls itself something else is asked at once, but not for every name.
+_SPACING_MS = 1_000
 _RETRY_MS = 1_000
 _RETRY_MAX_MS = 30_000
 _LOCAL = ("peer", "self")
@@ -53,6 +55,7 @@ class Inheritance:
         self._parent: str | None = None
         self._is_asking = False
         self._ask_ms: int | None = None
+        self._asked_ms = 0
         self._failures = 0
         self._generation = 0
         neighbours.on_speaker = self._on_speaker
@@ -74,7 +77,7 @@ class Inheritance:
 
     def _on_speaker(self, near: Neighbour) -> None:
         if near.username == self._parent:
-            self._ask_ms = self._now_ms()
+            self._ask_ms = max(self._now_ms(), self._asked_ms + _SPACING_MS)
 
     def next_ms(self) -> int | None:
         return None if self._is_asking else self._ask_ms
@@ -89,6 +92,7 @@ class Inheritance:
             self._parent, self._ask_ms = None, None
             return
         self._is_asking = True
+        self._asked_ms = self._now_ms()
         generation = self._generation
 
         def answered(answer: Fulfill | Reject) -> None:

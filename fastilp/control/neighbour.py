@@ -3,7 +3,7 @@ it has told us. Imports _core, ccp and types.
 
 The import filter is here: it looks at one announced route at a time and keeps nothing. Promises
 that whatever a peer announces, no more than `routes_max` routes of it are kept, each of bounded
-size.
+size, and all together.
 """
 
 from collections import Counter
@@ -20,6 +20,11 @@ PATH_MAX = 64
 # room for several of the largest routes.
 PATH_SIZE_MAX = 4_096
 PROPS_SIZE_MAX = 1_024
+# Memory that routes take on average, at most, beside a little for whoever may announce few: with
+# paths of five connectors it is half of this. What an address or attribute takes by itself.
+ROUTE_SIZE_MEAN = 768
+_SIZE_BASE = 16_384
+_ITEM_SIZE = 64
 # What the switch takes.
 SEGMENTS_MAX = 32
 
@@ -61,6 +66,13 @@ class Learned:
         """The same, and what decides between equal ones whenever it is asked."""
         return self.merit(), "" if self.neighbour is None else self.neighbour.username
 
+    def size(self) -> int:
+        """Bytes of memory that its path and attributes take, roughly."""
+        size = sum(map(len, self.path)) + _ITEM_SIZE * len(self.path)
+        if self.props:
+            size += sum(len(prop.value) + _ITEM_SIZE for prop in self.props)
+        return size
+
     @property
     def is_wide(self) -> bool:
         """Whether everybody may hear of it: nobody carries a stranger's packets to a stranger."""
@@ -82,6 +94,8 @@ class Neighbour:
         self.account = account
         self.username = account.name
         self.learned: dict[str, Learned] = {}
+        self.held = 0
+        """Bytes that these take."""
         self.usable = True
         """Its link is up, as far as we know, and its circuit is closed."""
         self.is_gone = False
@@ -164,9 +178,27 @@ class Neighbour:
             return "path"
         if not all(map(is_valid_address, path)):
             return "invalid"
-        if route.prefix not in self.learned and len(self.learned) >= self.routes_max:
+        is_new = route.prefix not in self.learned
+        if is_new and len(self.learned) >= self.routes_max:
             return "too_many"
-        return ""
+        return "too_many" if self.held > self.routes_max * ROUTE_SIZE_MEAN + _SIZE_BASE else ""
+
+    # --- What it has announced ------------------------------------------------------------------
+
+    def keep(self, prefix: str, learned: Learned) -> None:
+        self.drop(prefix)
+        self.learned[prefix] = learned
+        self.held += len(prefix) + learned.size()
+
+    def drop(self, prefix: str) -> Learned | None:
+        learned = self.learned.pop(prefix, None)
+        if learned is not None:
+            self.held -= len(prefix) + learned.size()
+        return learned
+
+    def drop_all(self) -> dict[str, Learned]:
+        gone, self.learned, self.held = self.learned, {}, 0
+        return gone
 
 
 class OwnAddress(NamedTuple):

@@ -74,6 +74,7 @@ class Neighbours:
         self._around = Surroundings(
             routing, requests, now_ms, answer, self._start, lambda near: self.on_speaker(near)
         )
+        routing.start = self._start
         routing.announce_own()
 
     # --- Accounts -------------------------------------------------------------------------------
@@ -176,15 +177,17 @@ class Neighbours:
 
     def next_ms(self) -> int | None:
         """When `tick` has something to do; None: not until something happens."""
-        times = (session.due_ms() for session in self._sessions.values() if session.is_up)
+        times = (session.due_ms() for session in self._sessions.values())
         return min((each for each in times if each is not None), default=None)
 
     def tick(self) -> None:
         """Do what is due."""
         now_ms = self._now_ms()
         for session in self._sessions.values():
-            due_ms = session.due_ms() if session.is_up else None
+            due_ms = None if session.is_ticking else session.due_ms()
             if due_ms is not None and due_ms <= now_ms:
+                # Where there is much to do it takes a while until it is its turn.
+                session.is_ticking = True
                 self._start(_ticked(session, now_ms))
 
     def work(self) -> bool:
@@ -211,6 +214,7 @@ class Neighbours:
 
 
 def _ticked(session: Session, now_ms: int) -> Iterator[None]:
+    session.is_ticking = False
     session.tick(now_ms)
     yield
 

@@ -45,12 +45,12 @@ class RouteView:
         candidates = list(self._candidates(prefix))
         if not candidates:
             return None
-        return {
-            "prefix": prefix,
-            "next_hop": candidates[0]["next_hop"],
-            "why": _why(candidates),
-            "candidates": candidates,
-        }
+        best = candidates[0]
+        hop = next((each for each in candidates if each["usable"]), best)
+        why = _why(candidates, is_shared=self._routing.multipath)
+        if hop is not best:
+            why = f"{best['next_hop']} comes first ({why}), but its link is down"
+        return {"prefix": prefix, "next_hop": hop["next_hop"], "why": why, "candidates": candidates}
 
     def _candidates(self, prefix: str) -> Iterator[dict[str, Any]]:
         routing = self._routing
@@ -116,7 +116,7 @@ class RouteView:
             "refused": dict(sorted(near.refused.items())),
             "sends_to": near.sends,
             "asked": sender.mode.name.lower(),
-            "sent_epoch": sender.epoch,
+            "sent_epoch": sender.seen,
             "current_epoch": self._routing.log.epoch,
             "updates_sent": sender.sent,
             "failures": sender.failures,
@@ -171,7 +171,7 @@ def _announced(learned: Learned, near: Neighbour) -> dict[str, Any]:
     }
 
 
-def _why(candidates: list[dict[str, Any]]) -> str:
+def _why(candidates: list[dict[str, Any]], *, is_shared: bool) -> str:
     first = candidates[0]
     if first["source"] != ANNOUNCED:
         return _WHY[first["source"]]
@@ -188,6 +188,8 @@ def _why(candidates: list[dict[str, Any]]) -> str:
             return text
     if len(first["path"]) != len(second["path"]):
         return "its path is shorter than that of the next best one"
+    if is_shared:
+        return "it is one of equals, which share the destinations by weight"
     return "its username comes first among equals"
 
 

@@ -8,7 +8,8 @@ prefix and those behind it, which take over by themselves while the winner's lin
 neighbours may be told of it is logged as it changes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from hmac import digest
 
@@ -53,6 +54,11 @@ class Routing:
         self._entries: dict[str, Entry] = {}
         # Prefix -> longer ones whose routes lead through its connector.
         self._covered: dict[str, set[str]] = {}
+        # Those of them whose longer ones have to be told, or not to be told any more.
+        self._uncovering: dict[str, None] = {}
+        self._is_uncovering = False
+        self.start: Callable[[Iterator[None]], None] = _at_once
+        """Takes work that is done in steps."""
 
     # --- Sources: ours --------------------------------------------------------------------------
 
@@ -125,7 +131,7 @@ class Routing:
         before = near.learned.get(prefix)
         if before is not None and before.same(learned):
             return False
-        near.learned[prefix] = learned
+        near.keep(prefix, learned)
         entry = self._entries.get(prefix)
         if entry is None:
             entry = self._entries[prefix] = Entry(prefix)
@@ -136,15 +142,14 @@ class Routing:
 
     def withdraw(self, near: Neighbour, prefix: str) -> bool:
         """Whether there was something to withdraw."""
-        learned = near.learned.pop(prefix, None)
+        learned = near.drop(prefix)
         if learned is not None:
             self._drop(prefix, learned)
         return learned is not None
 
     def forget(self, near: Neighbour) -> Iterator[None]:
         """All that it has announced up to this call, step by step."""
-        gone, near.learned = near.learned, {}
-        return self._drop_all(gone)
+        return self._drop_all(near.drop_all())
 
     def _drop_all(self, gone: dict[str, Learned]) -> Iterator[None]:
         for prefix, learned in gone.items():
@@ -344,11 +349,26 @@ class Routing:
             self._announce_covered(prefix)
 
     def _announce_covered(self, prefix: str) -> None:
-        """Whoever was not told of a longer prefix because of this one may have to be now."""
-        for longer in self._covered.get(prefix, ()):
-            covered = self._entries.get(longer)
-            if covered is not None:
-                self.log.add(covered, _size(covered, self.own))
+        """Whoever was not told of a longer prefix because of this one may have to be now. They may
+        be very many, and this one may flap: one look at them follows, however often it does."""
+        if prefix in self._covered:
+            self._uncovering[prefix] = None
+            if not self._is_uncovering:
+                self._is_uncovering = True
+                self.start(self._look_at_covered())
+
+    def _look_at_covered(self) -> Iterator[None]:
+        try:
+            while self._uncovering:
+                prefix = next(iter(self._uncovering))
+                del self._uncovering[prefix]
+                for longer in tuple(self._covered.get(prefix, ())):
+                    covered = self._entries.get(longer)
+                    if covered is not None:
+                        self.log.add(covered, _size(covered, self.own))
+                    yield
+        finally:
+            self._is_uncovering = False
 
     def _winner(self, prefix: str, entry: Entry | None) -> Learned | None:
         """What neighbours may hear of a prefix at all."""
@@ -391,6 +411,10 @@ class Routing:
         self.log.remove(entry)
         if not entry.candidates:
             self._entries.pop(entry.prefix, None)
+
+
+def _at_once(work: Iterator[None]) -> None:
+    deque(work, maxlen=0)
 
 
 def _passed_on(props: tuple[Prop, ...]) -> tuple[Prop, ...]:

@@ -56,6 +56,8 @@ class Session:
         self.sender = sender
         self.receiver = Receiver()
         self.is_up = False
+        self.is_ticking = False
+        """A tick is among the work that waits."""
         self._around = around
         self._inbox: deque[tuple[int, bytes]] = deque()
         self._is_working = False
@@ -84,7 +86,7 @@ class Session:
         self._is_asking = False
         while self._inbox:
             request_id, _ = self._inbox.popleft()
-            self._around.answer(request_id, self._refuse("T01", "link_down", "the link was lost"))
+            self._around.answer(request_id, self._link_lost())
         self._sync_ms = None
         self.sender.silence()
         self.receiver.reset()
@@ -100,7 +102,8 @@ class Session:
         self.receiver.reset()
         # What it said is replaced when it does.
         self.receiver.is_new_table = bool(self.near.learned)
-        self.receiver.expect(self._around.now_ms())
+        if self.near.receives:
+            self.receiver.expect(self._around.now_ms())
         self.ask()
 
     def change(self) -> None:
@@ -137,7 +140,8 @@ class Session:
 
     def _expire(self, now_ms: int) -> None:
         """Not a word for too long."""
-        self.near.refused["expired"] += len(self.near.learned)
+        if self.near.learned:
+            self.near.refused["expired"] += len(self.near.learned)
         self.receiver.reset()
         self._forget()
         self._sync_ms = now_ms
@@ -187,14 +191,11 @@ class Session:
         self._send(ccp.UPDATE, plan.data, lambda answer: self._on_update_answer(plan, answer))
 
     def _on_update_answer(self, plan: Plan, answer: Answer) -> None:
-        sender = self.sender
-        if sender.mode is Mode.IDLE:
-            return
         if isinstance(answer, Fulfill):
-            sender.ended(plan, self.near, self._around.routing)
+            self.sender.ended(plan, self.near, self._around.routing)
         else:
             is_final = answer.code[0] == "F"
-            sender.failed(is_final=is_final, now_ms=self._around.now_ms())
+            self.sender.failed(plan, is_final=is_final, now_ms=self._around.now_ms())
 
     # --- What it sends --------------------------------------------------------------------------
 
@@ -207,13 +208,12 @@ class Session:
             return self._refuse("F01", "malformed", f"invalid route control: {error}")
         self._notice()
         if control.mode is Mode.IDLE:
-            self.sender.silence()
+            self.sender.mode = Mode.IDLE
         else:
             if control.table_id == ccp.NO_TABLE and self.receiver.table_id != ccp.NO_TABLE:
                 # It was started anew, and over HTTP nothing else tells.
                 self.ask()
-            epoch = self._around.routing.log.seal()
-            self.sender.sync(control, epoch, self._around.now_ms())
+            self.sender.sync(control, self.near, self._around.routing, self._around.now_ms())
         return ccp.ANSWER
 
     def take_update(self, request_id: int, prepare: Prepare) -> Answer | None:
@@ -235,22 +235,30 @@ class Session:
             self.up()
 
     def _work_off(self) -> Job:
-        while self._inbox:
-            request_id, data = self._inbox.popleft()
-            answer = yield from self._apply(data)
-            self._around.answer(request_id, answer)
-        self._is_working = False
+        try:
+            while self._inbox:
+                generation = self._generation
+                request_id, data = self._inbox.popleft()
+                answer = yield from self._apply(data, generation)
+                self._around.answer(request_id, answer)
+        finally:
+            # Whatever a route has done: the next update starts the work again.
+            self._is_working = False
 
-    def _apply(self, data: bytes) -> Generator[None, None, Answer]:
+    def _apply(self, data: bytes, generation: int) -> Generator[None, None, Answer]:
         near, now_ms = self.near, self._around.now_ms()
         try:
             update = ccp.decode_update(data)
         except DecodeError as error:
             return self._refuse("F01", "malformed", f"invalid route update: {error}")
         yield
+        if generation != self._generation:
+            return self._link_lost()
         verdict = self.receiver.judge(update, now_ms)
         if verdict is Verdict.APPLY:
             yield from self._change_routes(update)
+            if generation != self._generation:
+                return self._link_lost()
             self._note_speaker(update.speaker)
             return ccp.ANSWER
         near.refused[verdict.value] += 1
@@ -267,6 +275,8 @@ class Session:
             self._forget()
         generation = self._generation
         for prefix in update.withdrawn:
+            if generation != self._generation:
+                return
             routing.withdraw(near, prefix)
             yield
         for route in update.new_routes:
@@ -285,6 +295,9 @@ class Session:
         if speaker != self.near.speaker and len(speaker) <= 1_023:
             self.near.speaker = speaker
             self._around.on_speaker(self.near)
+
+    def _link_lost(self) -> Reject:
+        return self._refuse("T01", "link_down", "the link was lost")
 
     def _refuse(self, code: str, reason: str, message: str) -> Reject:
         self.near.refused[reason] += 1

@@ -108,6 +108,7 @@ class Network:
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.Handle | None = None
         self._is_soon = False
+        self._rest_until = 0.0
         self._closed = False
         self._services = punts.services
         self.neighbours = Neighbours(
@@ -163,12 +164,14 @@ class Network:
     def wake(self) -> None:
         """Something has changed: look at what is to be done, in a turn of the loop's own."""
         if not self._is_soon and not self._closed:
-            self._set(0.0)
+            self._set(max(0.0, self._rest_until - self._loop.time()))
 
     def _set(self, delay_seconds: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        self._is_soon = delay_seconds <= _STEP_SECONDS * 2
+        self._is_soon = delay_seconds <= max(
+            _STEP_SECONDS * 2, self._rest_until - self._loop.time()
+        )
         self._handle = self._loop.call_later(delay_seconds, self._run)
 
     def _run(self) -> None:
@@ -185,13 +188,16 @@ class Network:
             has_more = False
         if self._closed:
             return
+        # Packets get as much time, whoever wakes us.
+        now = self._loop.time()
+        self._rest_until = now + (now - began)
         if has_more:
-            self._set(self._loop.time() - began)
+            self._set(now - began)
             return
         due = [self.neighbours.next_ms(), self.inheritance.next_ms()]
         next_ms = min((each for each in due if each is not None), default=None)
         if next_ms is not None:
-            self._set(max(0.001, (next_ms - self._now_ms()) / 1_000))
+            self._set(max(0.001, now - began, (next_ms - self._now_ms()) / 1_000))
 
     def _tick(self) -> None:
         now_ms = self._now_ms()

@@ -30,6 +30,8 @@ class Peer:
         self.name = name
         self.answer: Fulfill | Reject | None = FULFILL
         self.heard: list[Prepare] = []
+        self.sent: dict[int, str] = {}
+        """Requests that wait for its answer, id and destination."""
         self.answers: dict[int, Fulfill | Reject] = {}
         self._count = 0
         scene.node.account(name, relation, **more)
@@ -58,6 +60,8 @@ class Peer:
                 self.heard.append(found)
                 if self.answer is not None:
                     answers.append((request_id, bytes(self.answer)))
+                else:
+                    self.sent[request_id] = found.destination
             else:
                 self.answers[request_id] = found
         self.scene.node.links[self.name].receive(answers)
@@ -72,6 +76,16 @@ class Peer:
         """Likewise."""
         heard, self.heard = self.heard, []
         return [ccp.decode_update(each.data) for each in heard if each.destination == ccp.UPDATE]
+
+    def requests_of(self, destination: str) -> list[int]:
+        """Ids of those that it was sent, newest last; for `reply`."""
+        return [number for number, each in self.sent.items() if each == destination]
+
+    def reply(self, request_id: int, answer: Fulfill | Reject) -> None:
+        """To a request that it has let wait."""
+        self.scene.node.links[self.name].receive([(request_id, bytes(answer))])
+        self.scene.node.wake()
+        self.scene.run()
 
     def requests(self) -> int:
         """How often it was asked for the node's address."""

@@ -357,6 +357,22 @@ def test_more_routes_than_it_may_have(scene: Scene) -> None:
 # --- Refusals -------------------------------------------------------------------------------------
 
 
+def test_more_memory_than_its_routes_may_take(scene: Scene) -> None:
+    """Each path is as long as it may be: together they take no more than ordinary ones."""
+    greedy = scene.peer("greedy", routes_max=100)
+    path = [f"test.greedy.{number:02}.{'x' * 50}" for number in range(60)]
+    for number in range(50):
+        routes = [route(f"test.greedy.{number}", *path)]
+        assert greedy.update(number, number + 1, routes) == FULFILL
+    near = greedy.session.near
+    assert 5 < len(near.learned) < 20
+    assert near.refused["too_many"] == 50 - len(near.learned)
+    assert greedy.update(50, 51, [], list(near.learned)) == FULFILL
+    assert near.held == 0
+    greedy.announce(*[f"test.small{number}" for number in range(100)])
+    assert len(near.learned) == 100
+
+
 @pytest.mark.parametrize("name", ["walt", "mute"])
 def test_who_is_not_listened_to(scene: Scene, name: str) -> None:
     scene.peer("walt", Relation.NON_ROUTING_ACCOUNT)
@@ -385,6 +401,34 @@ def test_wrong_condition_and_money(scene: Scene, bob: Peer, destination: str) ->
     assert code_of(bob.say(wrong)) == "F01"
     money = type(good)(**{**fields, "amount": 1})  # type: ignore[arg-type]
     assert code_of(bob.say(money)) == "F03"
+
+
+def test_who_may_no_longer_announce_is_not_asked(scene: Scene, bob: Peer) -> None:
+    bob.announce("test.bob")
+    scene.node.account_changed("bob", receive_routes=False)
+    scene.run()
+    assert scene.routes() == {}
+    bob.heard = []
+    scene.run(300_000)
+    assert bob.controls() == []
+
+
+def test_an_update_of_a_connection_that_was_lost_meanwhile(scene: Scene, bob: Peer) -> None:
+    """The link goes between the steps in which an update is worked off."""
+    routes = [route(f"test.bob.{number}", "test.bob") for number in range(500)]
+    update = ccp.RouteUpdate(TABLE, 1, 0, 1, 30_000, "test.bob", routes)
+    for steps in range(5):
+        session = bob.session
+        prepare = ccp.prepare(ccp.UPDATE, ccp.encode_update(update), scene.network.now() + 10_000)
+        assert session.take_update(steps, prepare) is None
+        for _ in range(steps):
+            scene.node.neighbours.work()
+        scene.node.link("bob", False)
+        scene.run()
+        assert (scene.routes(), session.near.learned, session.near.held) == ({}, {}, 0)
+        assert session.receiver.table_id == ccp.NO_TABLE
+        bob.link(True)
+    assert bob.session.near.refused["link_down"] == 5
 
 
 def test_updates_faster_than_they_are_worked_off(scene: Scene, bob: Peer) -> None:

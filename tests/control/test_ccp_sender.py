@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from fastilp._core.packet import Reject
+from fastilp._core.packet import Fulfill, Reject
 from fastilp.control import ccp
 from fastilp.control.ccp import Prop, Route, RouteUpdate
 from fastilp.types import Relation
@@ -167,15 +167,15 @@ def grown(scene: Scene, bob: Peer, kid: Peer) -> bytes:
 
 def test_only_what_is_missing(scene: Scene, bob: Peer, kid: Peer) -> None:
     table = grown(scene, bob, kid)
-    assert bob.sync(table, 2) == FULFILL
+    assert bob.sync(table, 1) == FULFILL
     [update] = bob.updates()
-    assert (update.from_epoch, update.to_epoch) == (2, 3)
-    assert new([update]) == {"test.kid1"}
+    assert (update.from_epoch, update.to_epoch) == (1, 3)
+    assert new([update]) == {"test.kid0", "test.kid1"}
 
 
-@pytest.mark.parametrize(("own_table", "epoch"), [(False, 2), (True, 99), (True, 0)])
+@pytest.mark.parametrize(("own_table", "epoch"), [(False, 1), (True, 2), (True, 99), (True, 0)])
 def test_everything(scene: Scene, bob: Peer, kid: Peer, own_table: bool, epoch: int) -> None:
-    """For another table, or an epoch that has not been yet."""
+    """For another table, or an epoch that it was never sent, or that has not been yet."""
     table = grown(scene, bob, kid)
     assert bob.sync(table if own_table else TABLE, epoch) == FULFILL
     scene.run(1_500)
@@ -195,6 +195,51 @@ def test_lost_updates_are_sent_again(scene: Scene, bob: Peer, kid: Peer) -> None
     [update] = bob.updates()
     assert (update.from_epoch, update.to_epoch) == (1, 2)
     assert new([update]) == {"test.kid"}
+
+
+@pytest.mark.parametrize("answer", [FULFILL, REFUSAL])
+def test_asked_while_an_update_is_under_way(
+    scene: Scene, bob: Peer, kid: Peer, answer: Fulfill | Reject
+) -> None:
+    """What is answered after the question was said before it: nothing is skipped."""
+    caught_up(bob)
+    bob.answer = None
+    kid.announce("test.kid")
+    scene.run(1_000)
+    [late] = bob.requests_of(ccp.UPDATE)
+    bob.heard = []
+    assert bob.sync() == FULFILL
+    bob.answer = FULFILL
+    bob.reply(late, answer)
+    scene.run(1_000)
+    updates = bob.updates()
+    assert updates[0].from_epoch == 0
+    assert new(updates) == {"test.node", "test.kid"}
+
+
+def test_an_answer_to_an_update_of_the_table_before(scene: Scene, bob: Peer, kid: Peer) -> None:
+    caught_up(bob)
+    bob.answer = None
+    kid.announce("test.kid")
+    scene.run(1_000)
+    [late] = bob.requests_of(ccp.UPDATE)
+    bob.heard = []
+    scene.node.neighbours.readdress("test.other")
+    bob.answer = FULFILL
+    bob.reply(late, FULFILL)
+    scene.run(1_000)
+    assert bob.updates()[0].from_epoch == 0
+
+
+def test_idle_while_an_update_is_under_way(scene: Scene, bob: Peer, kid: Peer) -> None:
+    """Idle and sync in turns get nobody more than one update at a time."""
+    caught_up(bob)
+    bob.answer = None
+    for number in range(5):
+        kid.announce(f"test.kid{number}")
+        scene.run(1_000)
+        assert bob.idle() == bob.sync() == FULFILL
+    assert len(bob.updates()) == 1
 
 
 def test_peers_that_reject_gaps(scene: Scene, bob: Peer, kid: Peer) -> None:
@@ -262,6 +307,31 @@ def test_the_log_does_not_grow(scene: Scene, bob: Peer, kid: Peer) -> None:
     assert {entry.prefix for entry in scene.routing.entries()} == {"test.node"}
     assert len(scene.routing.log) == 1
     assert scene.routing.log.set_count() < 200
+
+
+def test_nobody_makes_us_remember_what_is_gone(scene: Scene, bob: Peer, kid: Peer) -> None:
+    """A neighbour that refuses what it is told, and says each time that it knows all of it."""
+    table = caught_up(bob)[0].table_id
+    bob.answer = REFUSAL
+    for number in range(100):
+        kid.announce(f"test.kid{number}")
+        scene.run(1_000)
+        assert bob.sync(table, bob.session.sender.seen) == FULFILL
+        scene.run(1_000)
+        epoch = kid.session.receiver.epoch
+        kid.update(epoch, epoch + 1, [], [f"test.kid{number}"])
+        assert bob.sync(table, scene.routing.log.epoch) == FULFILL
+        scene.run(1_000)
+    assert len(list(scene.routing.entries())) < 10
+
+
+def test_changes_that_nobody_is_told(scene: Scene, kid: Peer) -> None:
+    """One prefix that flaps while no neighbour wants to know."""
+    for number in range(200_000):
+        scene.routing.learn(kid.session.near, route("test.kid", f"test.x{number}"))
+    log = scene.routing.log
+    log.seal()
+    assert sum(len(each.entries) for each in log.after(0)) < 70_000
 
 
 # --- What -----------------------------------------------------------------------------------------

@@ -72,8 +72,18 @@ def test_asked_when_the_parent_has_another_name() -> None:
     dad.heard = []
     dad.answer = config("test.new.me")
     dad.update(1, 2, speaker="test.new")
-    scene.run(100)
+    scene.run(1_000)
     assert scene.node.switch.address == "test.new.me"
+
+
+def test_a_parent_with_ever_another_name_is_asked_once_a_second() -> None:
+    scene = Scene("local.host")
+    dad = parent(scene, config("test.dad.me"))
+    dad.heard = []
+    for number in range(100):
+        dad.update(number, number + 1, speaker=f"test.dad{number}")
+        scene.run(50)
+    assert 4 <= dad.requests() <= 6
 
 
 def test_children_learn_of_it_too() -> None:

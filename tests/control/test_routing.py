@@ -189,6 +189,30 @@ def test_longer_prefixes_that_add_nothing(scene: Scene) -> None:
     assert {prefix for update in updates for prefix in update.withdrawn} == {"test.a.b"}
 
 
+def test_a_shorter_prefix_that_flaps(scene: Scene) -> None:
+    """It covers very many: they are looked at in steps, and not once for each of its changes."""
+    kid = scene.peer("kid", CHILD)
+    for start in range(0, 2_000, 200):
+        numbers = range(start, start + 200)
+        epoch = kid.session.receiver.epoch
+        routes = [route(f"test.kid.{number}", "test.kid") for number in numbers]
+        kid.update(epoch, epoch + 1, routes)
+    near = kid.session.near
+    while scene.node.neighbours.work():
+        continue
+    added = []
+    log_add = scene.routing.log.add
+    scene.routing.log.add = lambda entry, size: (added.append(entry.prefix), log_add(entry, size))
+    for _ in range(50):
+        scene.routing.learn(near, route("test.kid"))
+        scene.routing.withdraw(near, "test.kid")
+    assert set(added) == {"test.kid"}
+    scene.node.neighbours.work()
+    assert len(added) < 200
+    scene.run(100)
+    assert len(added) == 50 + 2_000
+
+
 def test_a_shorter_prefix_that_only_some_hear_of_covers_for_those(scene: Scene) -> None:
     scene.peer("zoe")
     scene.peer("kid", CHILD)
@@ -268,8 +292,12 @@ def test_static_route_whose_link_is_down(scene: Scene) -> None:
     scene.peer("payer", Relation.NON_ROUTING_ACCOUNT)
     scene.routing.set_static({"test.x": kid.session.near.account})
     assert sent(scene, "payer", "test.x.1") == "kid"
-    scene.node.links["kid"].up = False
+    view = RouteView(scene.node.switch, scene.routing, scene.node.neighbours)
+    assert view.lookup("test.x.1")["next_hop"] == "kid"
+    scene.node.link("kid", False)
     assert sent(scene, "payer", "test.x.1") == "bob"
+    found = view.lookup("test.x.1")
+    assert found["next_hop"] == "bob" and "its link is down" in found["why"]
 
 
 def test_multipath_by_weight() -> None:
@@ -278,6 +306,8 @@ def test_multipath_by_weight() -> None:
     announcing(scene, "bob", PEER, route_weight=1)
     announcing(scene, "carl", PEER, "test.carl", "test.x")
     scene.peer("payer", Relation.NON_ROUTING_ACCOUNT)
+    view = RouteView(scene.node.switch, scene.routing, scene.node.neighbours)
+    assert "share" in view.lookup("test.x.1")["why"]
     where = [sent(scene, "payer", f"test.x.{number}") for number in range(200)]
     assert set(where) == {"anne", "bob"}
     assert 110 < where.count("anne") < 190
