@@ -325,3 +325,4 @@ class ModelLedger:
                 row.add("prepaid_posted", amount - min(owed, amount))
             row.add("credits_posted", amount)
             other.add("debits_posted", amount)
+        self.touch(key)
