@@ -73,10 +73,17 @@ class Tables:
         """KeyError if there is none."""
     def accounts(self) -> list[Account]: ...
     def open_link(
-        self, account: Account, *, kind: str = "message", name: str = "", local: bool = False
+        self,
+        account: Account,
+        *,
+        kind: str = "message",
+        name: str = "",
+        local: bool = False,
+        takes: bool = True,
     ) -> Link:
-        """Open a channel; it becomes the egress of an account that has none, or a closed one.
-        `local`: packets end in this process, so their expiry is not shortened."""
+        """Open a channel; it becomes the egress of an account that has none, or a closed one,
+        unless it is to take no Prepares. `local`: packets end in this process, so their expiry is
+        not shortened."""
     def set_egress(self, account: Account, link: Link | None) -> None: ...
     @overload
     def accept(self, codec: Literal["btp"] = "btp") -> BtpConnection: ...

@@ -391,14 +391,15 @@ cdef class Tables:
         return link
 
     def open_link(
-        self, Account account not None, *, str kind="message", str name="", bint local=False
+        self, Account account not None, *, str kind="message", str name="", bint local=False,
+        bint takes=True,
     ):
-        """Open a channel of an account; the first one becomes its egress. Raises UsageError."""
+        """Open a channel of an account; see tables.pyi. Raises UsageError."""
         cdef Link egress
         self._check(account)
         link = self._open(account, kind, name or f"{account.name}/{kind}", local)
         egress = self._egress(account)
-        if egress is None or egress.state.closed:
+        if takes and (egress is None or egress.state.closed):
             self.set_egress(account, link)
         return link
 

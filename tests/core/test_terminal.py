@@ -155,6 +155,13 @@ def test_without_a_link_everything_ends_here(hub: Hub, to: str) -> None:
     assert hub.counted() == {"forwarded": 1, "not_ours": 1}
 
 
+def test_a_link_that_takes_nothing_is_none(hub: Hub) -> None:
+    hub.switch.set_egress(hub.bob, None)
+    sends = hub.switch.open_link(hub.bob, local=True, takes=False)
+    assert refused_as_not_mine(hub, "g.hub.bob.x").code == b"F06"
+    assert sends.up and sends.take() == []
+
+
 def test_not_mine_and_the_link_is_down(hub: Hub) -> None:
     hub.b.up = False
     assert refused_as_not_mine(hub).code == b"T01"

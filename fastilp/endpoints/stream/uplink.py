@@ -53,10 +53,10 @@ class AccountUplink:
         self._waiting: dict[int, Answered] = {}
         self._next_id = 0
         self._is_closed = False
-        self._link = switch.open_link(account, name=f"{account.name}/payments", local=True)
-        self._link.owner = self
         # Packets to the account are not for us, though it may have no other link.
-        self._link.up = False
+        name = f"{account.name}/payments"
+        self._link = switch.open_link(account, name=name, local=True, takes=False)
+        self._link.owner = self
 
     @property
     def waiting(self) -> int:
