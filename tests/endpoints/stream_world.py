@@ -74,6 +74,7 @@ class Receiver:
         self.data: dict[int, bytes] = {}
         self.frames: list[Frame] = []
         self.tells_asset = True
+        self.refuses = False
         self.receive_max: int | None = None
         self.closes: Frame | None = None
         self.says: list[Frame] = []
@@ -98,7 +99,7 @@ class Receiver:
         fulfillment = self._keys.fulfillment(prepare.data)
         fits = sha256(fulfillment).digest() == prepare.execution_condition
         full = self.receive_max is not None and (self.received + prepare.amount > self.receive_max)
-        if not fits or prepare.amount < asked.amount or full or self.closes:
+        if not fits or prepare.amount < asked.amount or full or self.closes or self.refuses:
             plain = encode_packet(14, asked.sequence, prepare.amount, answers)
             return self._reject("F99", self._keys.encrypt(plain))
         self.received += prepare.amount
@@ -254,11 +255,14 @@ class World:
         """What switch `index` has for a neighbour."""
         for request_id, packet in link.take():
             if packet[0] != 12:
-                self._backs[index].pop(request_id)(packet)
+                # What is no packet at all is taken for a Prepare, and refused.
+                back = self._backs[index].pop(request_id, None)
+                if back is not None:
+                    back(packet)
                 continue
             wire = self._wires.get(index + 1, Wire())
-            back = partial(self._reply, link, request_id)
-            wire.pass_on(self, packet, partial(self._arrive, index + 1), back)
+            reply = partial(self._reply, link, request_id)
+            wire.pass_on(self, packet, partial(self._arrive, index + 1), reply)
 
     def _reply(self, link: Link, request_id: int, packet: bytes) -> None:
         link.receive([(request_id, packet)])
