@@ -82,7 +82,8 @@ class Neighbours:
     def open(self, account: Account, details: AccountDetails, *, is_up: bool) -> None:
         """A new account, or one whose details have changed."""
         session = self._sessions.get(account.name)
-        if session is not None and session.near.account is not account:
+        is_routing = details.routing_relation is not Relation.NON_ROUTING_ACCOUNT
+        if session is not None and (session.near.account is not account or not is_routing):
             self.close(account.name)
             session = None
         if session is not None:
@@ -90,7 +91,7 @@ class Neighbours:
             session.near.take(details)
             if session.near.standing() != before:
                 session.change()
-        elif details.routing_relation is not Relation.NON_ROUTING_ACCOUNT:
+        elif is_routing:
             session = self._open(account, details)
         if session is not None and is_up and not session.is_up:
             session.up()
