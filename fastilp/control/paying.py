@@ -124,11 +124,16 @@ class Payment:
     async def run(self) -> bool:
         """As the sender's, and nothing of it is in flight any more."""
         assert self._sender is not None
+        is_paid, failure = False, None
         try:
-            return await self._sender.run()
-        finally:
-            # The switch answers every Prepare by its expiry.
-            await self._idle.wait()
+            is_paid = await self._sender.run()
+        except Exception as error:
+            failure = error
+        # The switch answers every Prepare by its expiry.
+        await self._idle.wait()
+        if failure is not None:
+            raise failure
+        return is_paid
 
     def stop(self, state: str) -> None:
         if self.stopped_as is None:
