@@ -19,7 +19,8 @@ from fastilp.transports.http_reply import Answerer
 
 _log = structlog.get_logger("fastilp.node")
 
-# Between two looks for answers to idempotent calls that are too old, a 256th of them each time.
+# Between two looks for what is too old: answers to idempotent calls, a 256th of them each time, and
+# payments.
 _SWEEP_SECONDS = 1.0
 
 
@@ -57,6 +58,8 @@ class Admin:
         while True:
             try:
                 self._context.idempotency.sweep()
+                if self._context.paying is not None:
+                    self._context.paying.payments.sweep()
             except StorageError as error:
-                _log.warning("old answers were not forgotten", reason=str(error))
+                _log.warning("old answers and payments were not forgotten", reason=str(error))
             await asyncio.sleep(_SWEEP_SECONDS)

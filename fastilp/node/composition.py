@@ -25,12 +25,14 @@ from fastilp.control.vault import Vault
 from fastilp.errors import ConfigError
 from fastilp.node.admin import Admin
 from fastilp.node.details import details_of, rebased
+from fastilp.node.feeds import Feeds
 from fastilp.node.listeners import Listeners
 from fastilp.node.listening import certificates, check_addresses
 from fastilp.node.monitoring import Monitoring
 from fastilp.node.network import Network, last_address, make_routing, own_address, take_address
 from fastilp.node.open_accounts import OpenAccounts
 from fastilp.node.oversight import Oversight
+from fastilp.node.paying import NodePaying
 from fastilp.node.rating import make_feed
 from fastilp.node.reload import reload
 from fastilp.node.report import (
@@ -99,6 +101,9 @@ class Node:
         sending = HttpSenderLimits(connections_max=settings.node.http_connections_out_max)
         self.wiring = NodeWiring(self.pump, vault.hash_key, self._on_link, sending)
         self.accounts.wiring = self.wiring
+        self.paying = NodePaying(settings.payments, self.pump, seed, self.wiring)
+        self.wiring.on_shut.append(self.paying.account_shut)
+        self.accounts.on_closed.append(self.paying.account_closed)
         self.accounts.restore()
         take_address(self.accounts, own_address(settings, self.ledger))
         self._seed_accounts()
@@ -160,21 +165,21 @@ class Node:
         self.monitoring.metrics.neighbours = self.network.neighbours
         wiring.open_all(self.accounts.entries())
         token = self.settings.node.admin_auth_token
-        admin = Admin(
-            Context(
-                self.switch,
-                self.accounts,
-                self.tables,
-                self.events,
-                admin_auth_token=token.get_secret_value() if token else None,
-                health=self._health,
-                drain=self.drain,
-                alerts=self.monitoring.alerts,
-                metrics=self.monitoring.metrics,
-                routes=self.network.view,
-            ),
-            self.tracing,
+        self.paying.payments.restore()
+        context = Context(
+            self.switch,
+            self.accounts,
+            self.tables,
+            self.events,
+            admin_auth_token=token.get_secret_value() if token else None,
+            health=self._health,
+            drain=self.drain,
+            alerts=self.monitoring.alerts,
+            metrics=self.monitoring.metrics,
+            routes=self.network.view,
+            paying=self.paying.for_api,
         )
+        admin = Admin(context, self.tracing)
         self._admin = admin
         self._listeners = Listeners(
             self.settings.listen,
@@ -185,6 +190,7 @@ class Node:
             admin.fallback,
             admin.is_trusted,
             self._open.tokens,
+            Feeds(context, self.paying.notifications),
         )
         await admin.start()
         await self._listeners.start()
@@ -222,6 +228,7 @@ class Node:
         if not self._events.draining:
             _log.info("draining", in_flight=left)
             self._events.draining = True
+            self.paying.payments.interrupt()
             self.switch.drain()
         return left
 
@@ -251,6 +258,7 @@ class Node:
             self.events.close()
             await self._drain()
             await self._reject_waiting()
+            await self.paying.close(_HANG_UP_SECONDS)
             await self._listeners.drain(_HANG_UP_SECONDS)
         self.oversight.close()
         if self.network is not None:

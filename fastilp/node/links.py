@@ -18,6 +18,7 @@ from fastilp._core.books import Account
 from fastilp._core.link import Link
 from fastilp._core.switch import Switch
 from fastilp.endpoints.loopback import Loopback
+from fastilp.endpoints.stream.uplink import AccountUplink
 from fastilp.transports.auth import TokenTable
 from fastilp.transports.batch import BatchPort
 from fastilp.transports.batch_client import BatchDialler
@@ -76,6 +77,7 @@ class AccountLinks:
         self._sender: HttpSender | None = None
         self._is_shut = False
         self._egress: Link | None = None
+        self._uplink: AccountUplink | None = None
         self._open_endpoint()
         self._open_http_in()
         self._open_http_out()
@@ -129,6 +131,8 @@ class AccountLinks:
             port.close()
         for link in self._links.values():
             link.close()
+        if self._uplink is not None:
+            self._uplink.close()
 
     def reject_waiting(self) -> None:
         """Send no more over HTTP, and reject what waits for an answer from there."""
@@ -141,6 +145,17 @@ class AccountLinks:
         """Where the account's packets come in over HTTP."""
         port = self._ports.get("http-in")
         return port if isinstance(port, HttpPort) else None
+
+    def uplink(self, address: str) -> AccountUplink:
+        """The way out for payments of the account's own, made when it is needed first."""
+        if self._uplink is None:
+            pump = self._shared.pump
+            account, wake = self._account, pump.wake
+            self._uplink = AccountUplink(self._switch, account, wake, address, pump.now_ms)
+            # Nothing goes to the account by it.
+            self._choose_egress()
+        self._uplink.address = address
+        return self._uplink
 
     def states(self) -> dict[str, bool]:
         """Which links are up, by kind."""

@@ -1,11 +1,13 @@
 """The transports of all accounts: `control` tells which accounts there are, this opens, changes and
-closes their links. Imports node.links, node.network, node.oversight, transports and types.
+closes their links. Imports node.links, node.network, node.oversight, endpoints, transports and
+types.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fastilp._core.books import Account
 from fastilp.control.entries import Entry
+from fastilp.endpoints.stream.uplink import AccountUplink
 from fastilp.node.links import AccountLinks, LinkEvent, Shared
 from fastilp.node.network import Network
 from fastilp.node.oversight import Oversight
@@ -31,6 +33,8 @@ class NodeWiring:
         """Told of accounts as they come and go."""
         self.network: Network | None = None
         """Likewise."""
+        self.on_shut: list[Callable[[str], None]] = []
+        """Told of accounts that are being closed."""
         self.http_tokens: TokenTable[HttpPort] = TokenTable(token_key)
         self.btp_tokens: TokenTable[BtpPort] = TokenTable(token_key)
         self.batch_tokens: TokenTable[BatchPort] = TokenTable(token_key)
@@ -134,11 +138,17 @@ class NodeWiring:
             self.oversight.account_closed(username)
         if self.network is not None:
             self.network.account_closed(username)
+        for told in self.on_shut:
+            told(username)
         self._now(username).shut()
 
     def reopen(self, account: Account, details: AccountDetails) -> None:
         self._now(account.name).reopen()
         self._tell(account, details)
+
+    def uplink(self, entry: Entry) -> AccountUplink:
+        """The way out for payments of the account's own."""
+        return self._now(entry.account.name).uplink(entry.details.ilp_address)
 
     def is_reachable(self, username: str) -> bool:
         """Whether packets can leave to the account."""

@@ -84,9 +84,8 @@ def answer(context: Context, paying: Paying, request: Request, username: str) ->
 def _body(
     paying: Paying, entry: Entry, nonce: bytes | None, secret: bytes | None
 ) -> dict[str, object]:
-    found = paying.receiver.credentials(
-        entry.account.name, entry.details.ilp_address, nonce, secret
-    )
+    address = entry.details.ilp_address
+    found = paying.receiver.credentials(entry.account.name, address, nonce, secret)
     body: dict[str, object] = {
         "destination_account": found.destination,
         # The standard alphabet with padding is what every client reads.

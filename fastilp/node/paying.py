@@ -1,0 +1,156 @@
+"""Payments of the node, in both directions: SPSP and STREAM put together with the accounts that pay
+and are paid. Imports config, control, endpoints, transports, _core and errors.
+
+A payment leaves by a link of its account inside this process, so limits, rates and books take it
+for what the account's holder might have sent. Each packet is booked for the payment's record
+before the switch gets it.
+"""
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Protocol
+
+from fastilp._core.books import Account
+from fastilp._core.switch import Switch
+from fastilp.config.models import PaymentsConfig
+from fastilp.control.api.context import Paying
+from fastilp.control.entries import Entry
+from fastilp.control.notifications import Notifications
+from fastilp.control.paying import Books, Delivered, Order
+from fastilp.control.payments import Payments
+from fastilp.endpoints.spsp import SpspClient
+from fastilp.endpoints.stream.progress import State
+from fastilp.endpoints.stream.receiver import StreamReceiver
+from fastilp.endpoints.stream.sender import Payment
+from fastilp.endpoints.stream.uplink import AccountUplink, Uplink
+from fastilp.errors import PaymentError, UsageError
+from fastilp.transports.pump import Pump
+
+_FULFILL = 13
+_AMOUNT_SIZE = 8
+
+
+class Uplinks(Protocol):
+    """The wiring: the ways out of accounts for their own payments."""
+
+    def uplink(self, entry: Entry) -> AccountUplink: ...
+
+
+class NodePaying:
+    """All of it. `seed`: the node's secret, out of which the receiver's come."""
+
+    def __init__(self, config: PaymentsConfig, pump: Pump, seed: bytes, uplinks: Uplinks) -> None:
+        """Raises ConfigError."""
+        switch = pump.switch
+        self.notifications = Notifications()
+        self.receiver = StreamReceiver(switch, seed, pump.wake, self.notifications.received)
+        self._client = SpspClient(config.ca_file)
+        payer = _StreamPayer(switch, self._client, uplinks)
+        self.payments = Payments(switch.ledger, payer, pump.now_ms, config.kept_days)
+        self.for_api = Paying(
+            self.payments, self.receiver, self.notifications, config.default_spsp_account
+        )
+
+    async def close(self, timeout_seconds: float) -> None:
+        await self.payments.close(timeout_seconds)
+        await self._client.close()
+
+    def account_shut(self, username: str) -> None:
+        self.payments.cancel_all(username)
+
+    def account_closed(self, account: Account) -> None:
+        self.notifications.end(account.id)
+
+
+class _StreamPayer:
+    """`control.paying.Payer`."""
+
+    def __init__(self, switch: Switch, client: SpspClient, uplinks: Uplinks) -> None:
+        self._switch = switch
+        self._client = client
+        self._uplinks = uplinks
+
+    async def open(self, entry: Entry, order: Order, books: Books) -> "_StreamPayment":
+        found = await self._client.query(order.receiver)
+        uplink = _BookedUplink(self._uplinks.uplink(entry), books)
+        try:
+            payment = Payment(
+                uplink,
+                found.destination,
+                found.shared_secret,
+                source_amount=order.source_amount,
+                delivery_amount=order.delivery_amount,
+                slippage=order.slippage,
+                rate=self._rate_from(entry.account),
+            )
+        except UsageError as error:
+            raise PaymentError(str(error)) from None
+        return _StreamPayment(payment, uplink.address, found.destination)
+
+    def _rate_from(self, account: Account) -> Callable[[str, int], Fraction | None]:
+        def rate(asset_code: str, asset_scale: int) -> Fraction | None:
+            """What the node itself would give, before spreads; None where it knows no rate."""
+            scales = Fraction(10) ** (asset_scale - account.asset_scale)
+            if asset_code == account.asset_code:
+                return scales
+            rates = self._switch.rates()
+            if asset_code not in rates or account.asset_code not in rates:
+                return None
+            return rates[account.asset_code] / rates[asset_code] * scales
+
+        return rate
+
+
+class _BookedUplink:
+    """An uplink whose packets are booked."""
+
+    def __init__(self, uplink: Uplink, books: Books) -> None:
+        self._uplink = uplink
+        self._books = books
+        self.address = uplink.address
+        self.asset_code = uplink.asset_code
+        self.asset_scale = uplink.asset_scale
+
+    def now_ms(self) -> int:
+        return self._uplink.now_ms()
+
+    def send(self, prepare: bytes, answered: Callable[[bytes], None]) -> None:
+        amount = _amount_of(prepare)
+        self._books.sending(amount)
+
+        def book(packet: bytes) -> None:
+            answered(packet)
+            self._books.answered(amount, fulfilled=packet[0] == _FULFILL)
+
+        self._uplink.send(prepare, book)
+
+
+class _StreamPayment:
+    """`control.paying.Sender`."""
+
+    def __init__(self, payment: Payment, from_address: str, to_address: str) -> None:
+        self.from_address = from_address
+        self.to_address = to_address
+        self._payment = payment
+
+    async def run(self) -> bool:
+        outcome = await self._payment.run()
+        if outcome.state is State.FAILED:
+            raise PaymentError(outcome.error or "the receiver did not take it")
+        return outcome.state is State.COMPLETED
+
+    def cancel(self) -> None:
+        self._payment.cancel()
+
+    def delivered(self) -> Delivered:
+        found = self._payment.progress()
+        return Delivered(
+            found.delivered_amount, found.destination_asset_code, found.destination_asset_scale
+        )
+
+
+def _amount_of(prepare: bytes) -> int:
+    """Behind the type and the length of the envelope (RFC 27)."""
+    size = prepare[1]
+    start = 2 + (size & 0x7F if size >= 0x80 else 0)
+    return int.from_bytes(prepare[start : start + _AMOUNT_SIZE], "big")
