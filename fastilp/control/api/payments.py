@@ -31,7 +31,7 @@ from fastilp.control.api.shown import (
 )
 from fastilp.control.paying import COMPLETED, RUNNING, Order, Payment
 from fastilp.control.payments import Also, BusyError, NoPaymentError, Payments
-from fastilp.errors import PaymentError
+from fastilp.errors import PaymentError, UsageError
 from fastilp.storage.payments import PaymentRecord
 
 _LIMIT_DEFAULT, _LIMIT_MAX = 100, 1_000
@@ -152,7 +152,10 @@ def _add_views(routes: APIRouter, context: Context, payments: Payments) -> None:
     ) -> Response:
         """Payments from the account, the newest first; `Link` names the next page."""
         account = context.account(request, username).account
-        page = list(payments.page(account, after, limit + 1))
+        try:
+            page = list(payments.page(account, after, limit + 1))
+        except UsageError as error:
+            raise Problem(400, f"after: {error}") from None
         headers = {}
         if len(page) > limit:
             page.pop()
