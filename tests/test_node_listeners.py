@@ -165,6 +165,35 @@ def test_an_admin_api_of_its_own(apart: NodeProcess) -> None:
         apart.request("/accounts", "alice-token")
 
 
+def test_payers_ask_at_the_public_address(apart: NodeProcess) -> None:
+    """Where to pay is no secret; what an account is, and who pays it, is."""
+    host = http.client.HTTPConnection(apart.http, timeout=60)
+
+    def ask(path: str, method: str = "GET", **headers: str) -> int:
+        host.request(method, path, headers=headers)
+        answer = host.getresponse()
+        answer.read()
+        return answer.status
+
+    accept = {"Accept": "application/spsp4+json"}
+    for path in ("/accounts/alice/spsp", "/accounts/alice/.well-known/pay"):
+        assert ask(path) == ask(path, "HEAD") == 200
+    assert ask("/accounts/alice", **accept) == 200
+    assert ask("/accounts/alice", "OPTIONS") == ask("/accounts/alice/spsp", "OPTIONS") == 204
+    assert ask("/.well-known/pay") == 404
+    token = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    assert ask("/accounts/alice", **token) == ask("/accounts/alice/payments", **token) == 404
+    assert ask("/accounts", **token, **accept) == 404
+    upgrade = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    assert ask("/payments/incoming", **token, **upgrade) == 404
+    host.close()
+
+
 def test_the_command_line_finds_the_admin_address(apart: NodeProcess) -> None:
     admin = apart.ready()["admin"]
     text = apart.config.read_text().replace('admin = "127.0.0.1:0"', f'admin = "{admin}"')

@@ -21,7 +21,7 @@ from fastilp.transports.auth import TokenTable
 from fastilp.transports.btp import BtpLimits, BtpPort
 from fastilp.transports.http_messages import HttpLimits
 from fastilp.transports.http_port import HttpPort
-from fastilp.transports.http_server import Fallback, HttpListener
+from fastilp.transports.http_server import Fallback, Feeds, HttpListener
 from fastilp.transports.pump import Pump
 from tests import ilp_bytes
 
@@ -98,7 +98,13 @@ class Receiver:
 class Hub:
     """One connector. Accounts have no egress unless they are receivers or told so."""
 
-    def __init__(self, fallback: Fallback | None, http: HttpLimits | None, btp: BtpLimits) -> None:
+    def __init__(
+        self,
+        fallback: Fallback | None,
+        http: HttpLimits | None,
+        btp: BtpLimits,
+        feeds: Feeds | None = None,
+    ) -> None:
         self.switch = Switch(Ledger.memory(), address="g.hub")
         self.pump = Pump(self.switch)
         self.clients: list[Client] = []
@@ -109,6 +115,7 @@ class Hub:
             self.http_tokens,
             self.btp_tokens,
             fallback=fallback,
+            feeds=feeds,
             limits=http,
             btp_limits=btp,
         )
@@ -168,9 +175,10 @@ async def hub(
     fallback: Fallback | None = None,
     http: HttpLimits | None = None,
     btp: BtpLimits | None = None,
+    feeds: Feeds | None = None,
 ) -> AsyncIterator[Hub]:
     """A listening hub."""
-    made = Hub(fallback, http, btp or BtpLimits())
+    made = Hub(fallback, http, btp or BtpLimits(), feeds)
     await made.listener.start("127.0.0.1", 0)
     try:
         yield made
