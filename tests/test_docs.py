@@ -10,7 +10,8 @@ from fastilp.loadtest.packets import FULFILLMENT
 from tests.cli.command import fastilp
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = (ROOT, ROOT / "docs", ROOT / "examples")
+DOCUMENTS = [path for folder in FOLDERS for path in sorted(folder.glob("*.md"))]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -8,12 +8,14 @@ import json
 import os
 import signal
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.certificates import Authority
 from tests.helpers import free_port, wait_until
 from tests.interop.processes import Process, btp_plugin, http_plugin
 
@@ -66,9 +68,11 @@ class Node:
         inherit: bool = False,
         listen: Mapping[str, str] | None = None,
         sections: Mapping[str, Any] | None = None,
+        tls: Authority | None = None,
         **node_settings: Any,
     ) -> None:
         self.address = address
+        self.tls = tls
         self.port = port or free_port()
         self.urls = {entry["username"]: entry.get("ilp_over_http_url", "") for entry in accounts}
         self.data = directory / "data"
@@ -85,7 +89,11 @@ class Node:
                 "drain_max_ms": 2_000,
                 **node_settings,
             },
-            "listen": {"http": f"127.0.0.1:{self.port}", **(listen or {})},
+            "listen": {
+                "http": f"127.0.0.1:{self.port}",
+                **({"http_tls_certificate": str(tls.server_file)} if tls else {}),
+                **(listen or {}),
+            },
             **(sections or {}),
             "logging": {"format": "json"},
             "accounts": accounts,
@@ -112,9 +120,8 @@ class Node:
         process = self.running()
         assert process.popen.poll() is None, "".join(process.output)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5) as response:
-                return bool(json.load(response)["status"] == "Ready")
-        except OSError:
+            return bool(self.call("GET", "/")["status"] == "Ready")
+        except (OSError, AssertionError):
             return False
 
     def running(self) -> Process:
@@ -132,13 +139,38 @@ class Node:
         self.running().stop(signal.SIGKILL)
         self.process = None
 
+    @property
+    def origin(self) -> str:
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
+
     def get(self, path: str) -> Any:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}",
-            headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
-        )
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return json.load(response)
+        return self.call("GET", path)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        token: str = ADMIN_TOKEN,
+        seconds: float = 10.0,
+        **headers: str,
+    ) -> Any:
+        """The JSON of the answer; what is no success fails with what the node said."""
+        request = urllib.request.Request(f"{self.origin}{path}", method=method)
+        request.add_header("Authorization", f"Bearer {token}")
+        for name, value in headers.items():
+            request.add_header(name.replace("_", "-"), value)
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        context = self.tls.context() if self.tls else None
+        try:
+            with urllib.request.urlopen(request, timeout=seconds, context=context) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            text = error.read().decode()
+            error.close()
+            raise AssertionError(f"{method} {path}: {error.code} {text}") from None
 
     def crash_report(self) -> dict[str, dict[str, int]]:
         """What it said at its start of the run before: per account, what that left open."""
@@ -179,10 +211,10 @@ class Node:
 
     def btp(self, username: str) -> dict[str, Any]:
         """The plugin of an account's holder over BTP."""
-        return btp_plugin(self.port, username, f"{username}_in")
+        return btp_plugin(self.port, username, f"{username}_in", tls=self.tls is not None)
 
     def ilp_url(self, username: str) -> str:
-        return f"http://127.0.0.1:{self.port}/accounts/{username}/ilp"
+        return f"{self.origin}/accounts/{username}/ilp"
 
     def http(self, username: str, port: int) -> dict[str, Any]:
         """The plugin of an account's holder over HTTP, which listens on `port`."""

@@ -111,10 +111,12 @@ class Script(Process):
     """One of our scripts in js/, with one JSON task, on Node 16: ilp-protocol-stream 2.7.1 dies
     on 18 and later."""
 
-    def __init__(self, name: str, task: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, task: Mapping[str, Any], authority: Path | None = None) -> None:
+        """`authority`: PEM of a certificate that it trusts beside the usual ones."""
         modules = npm.ensure(PACKAGES)
         command = [npm.node(version16=True), str(SCRIPTS / name), json.dumps(task)]
-        super().__init__(command, {"NODE_PATH": str(modules)})
+        trusted = {"NODE_EXTRA_CA_CERTS": str(authority)} if authority else {}
+        super().__init__(command, {"NODE_PATH": str(modules), **trusted})
 
     def event(self, name: str, timeout: float = EVENT_SECONDS) -> Event:
         """The next event of this name; an `error` event or the end of the script fails the test."""
@@ -174,10 +176,13 @@ def stopping(*processes: Process) -> Iterator[None]:
             process.stop()
 
 
-def btp_plugin(port: int, username: str, token: str, path: str | None = None) -> dict[str, Any]:
+def btp_plugin(
+    port: int, username: str, token: str, path: str | None = None, *, tls: bool = False
+) -> dict[str, Any]:
     """A client's ilp-plugin-btp for an account of ours."""
     where = f"/accounts/{username}/ilp/btp" if path is None else path
-    return {"btp": {"server": f"btp+ws://:{token}@127.0.0.1:{port}{where}"}}
+    scheme = "btp+wss" if tls else "btp+ws"
+    return {"btp": {"server": f"{scheme}://:{token}@127.0.0.1:{port}{where}"}}
 
 
 def http_plugin(url: str, port: int, token: str, incoming_token: str) -> dict[str, Any]:

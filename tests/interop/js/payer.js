@@ -1,0 +1,52 @@
+'use strict'
+// Payers, one payment after the other: ilp-protocol-stream by address and secret, @interledger/pay by payment pointer.
+const { createConnection } = require('ilp-protocol-stream')
+const { quote } = require('@interledger/pay')
+const { verifyReceipt } = require('ilp-protocol-stream/dist/src/util/receipt')
+const { task, plugin, emit, run } = require('./common')
+
+async function stream () {
+  for (const { destinationAccount, sharedSecret, amount, receiptSecret, slippage, data } of task.payments) {
+    // A connection keeps its plugin for itself.
+    const link = plugin(task.plugin)
+    const connection = await createConnection({
+      plugin: link,
+      destinationAccount,
+      sharedSecret: Buffer.from(sharedSecret, 'base64'),
+      slippage
+    })
+    const stream = connection.createStream()
+    if (data) stream.write(data)
+    await stream.sendTotal(amount, { timeout: 60000 })
+    emit({
+      event: 'paid',
+      sent: stream.totalSent,
+      delivered: connection.totalDelivered,
+      code: connection.destinationAssetCode,
+      scale: connection.destinationAssetScale,
+      receipt: receiptSecret && verifyReceipt(stream.receipt, Buffer.from(receiptSecret, 'base64')).totalReceived.toString()
+    })
+    link.deregisterDataHandler()
+    await link.disconnect()
+    connection.destroy().catch(() => {})
+  }
+}
+
+async function pay () {
+  for (const { paymentPointer, amount, slippage } of task.payments) {
+    // A payment disconnects its plugin at the end.
+    const link = plugin(task.plugin)
+    await link.connect()
+    const agreed = await quote({ plugin: link, paymentPointer, amountToSend: amount, prices: task.prices, slippage })
+    const { error, amountSent, amountDelivered, destinationAccount } = await agreed.pay()
+    emit({
+      event: 'paid',
+      error: error || null,
+      sent: amountSent.toString(),
+      delivered: amountDelivered.toString(),
+      scale: destinationAccount.assetScale
+    })
+  }
+}
+
+run({ stream, pay })
