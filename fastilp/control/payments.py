@@ -115,15 +115,20 @@ class Payments:
         if store is None:
             return 0
         before = self._now_ms() - self._kept_ms
+        oldest = next(PAYMENTS.page(store, "", "", 1), None)
+        if oldest is None or oldest.created_at_ms >= before:
+            return 0
         old = [
             record
             for record in PAYMENTS.page(store, "", "", _SWEPT_MAX)
             if record.created_at_ms < before and record.payment_id not in self._running
         ]
+        deletes = []
         for record in old:
             name = name_in_list(record.account_id, record.payment_id)
-            keys = [PAYMENTS.key(record.payment_id), PAYMENTS_OF.key(name)]
-            self._ledger.transact(deletes=keys)
+            deletes += [PAYMENTS.key(record.payment_id), PAYMENTS_OF.key(name)]
+        if deletes:
+            self._ledger.transact(deletes=deletes)
         return len(old)
 
     # --- What is asked of it --------------------------------------------------------------------

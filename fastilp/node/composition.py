@@ -165,7 +165,7 @@ class Node:
         self.monitoring.metrics.neighbours = self.network.neighbours
         wiring.open_all(self.accounts.entries())
         token = self.settings.node.admin_auth_token
-        self.paying.payments.restore()
+        self.paying.restore()
         context = Context(
             self.switch,
             self.accounts,

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Protocol
 
+import structlog
+
 from fastilp._core.books import Account
 from fastilp._core.switch import Switch
 from fastilp.config.models import PaymentsConfig
@@ -25,6 +27,8 @@ from fastilp.endpoints.stream.sender import Payment
 from fastilp.endpoints.stream.uplink import AccountUplink, Uplink
 from fastilp.errors import PaymentError, UsageError
 from fastilp.transports.pump import Pump
+
+_log = structlog.get_logger("fastilp.node")
 
 _FULFILL = 13
 _AMOUNT_SIZE = 8
@@ -50,6 +54,13 @@ class NodePaying:
         self.for_api = Paying(
             self.payments, self.receiver, self.notifications, config.default_spsp_account
         )
+
+    def restore(self) -> None:
+        """Before anybody can ask for payments."""
+        interrupted = self.payments.restore()
+        if interrupted:
+            text = "payments were interrupted; `fastilp payments resume` pays what is left of one"
+            _log.warning(text, count=interrupted)
 
     async def close(self, timeout_seconds: float) -> None:
         await self.payments.close(timeout_seconds)

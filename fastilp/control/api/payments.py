@@ -31,6 +31,7 @@ from fastilp.control.api.shown import (
 )
 from fastilp.control.paying import COMPLETED, RUNNING, Order, Payment
 from fastilp.control.payments import Also, BusyError, NoPaymentError, Payments
+from fastilp.control.slices import in_pieces, in_slices
 from fastilp.errors import PaymentError, UsageError
 from fastilp.storage.payments import PaymentRecord
 
@@ -153,7 +154,8 @@ def _add_views(routes: APIRouter, context: Context, payments: Payments) -> None:
         """Payments from the account, the newest first; `Link` names the next page."""
         account = context.account(request, username).account
         try:
-            page = list(payments.page(account, after, limit + 1))
+            found = payments.page(account, after, limit + 1)
+            page = [record async for record in in_slices(found)]
         except UsageError as error:
             raise Problem(400, f"after: {error}") from None
         headers = {}
@@ -161,7 +163,9 @@ def _add_views(routes: APIRouter, context: Context, payments: Payments) -> None:
             page.pop()
             query = f"limit={limit}&after={page[-1].payment_id}"
             headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
-        return json_response(json_bytes([payment_json(each) for each in page]), headers=headers)
+        shown = (json_bytes(payment_json(record)) for record in page)
+        body = b"".join([piece async for piece in in_pieces(b"[", shown, b"]")])
+        return json_response(body, headers=headers)
 
     @routes.get("/accounts/{username}/payments/incoming", **documented.websocket())
     async def get_incoming(request: Request, username: str) -> Response:
