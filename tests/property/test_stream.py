@@ -19,13 +19,14 @@ from fastilp.endpoints.stream.progress import State
 from fastilp.endpoints.stream.shares import split
 from fastilp.endpoints.stream.sizing import AMOUNT_MAX
 from tests.endpoints.stream_wires import Loses, Refuses
-from tests.endpoints.stream_world import Wire, World
+from tests.endpoints.stream_world import NOW_MS, Wire, World
 
 pytestmark = pytest.mark.property
 
 EXAMPLES = 1_000 if os.environ.get("FASTILP_SOAK") else 60
 # A payment of more is cancelled, and has to add up all the same.
 PACKETS_MAX = 2_000
+SECONDS_MAX = 300
 CODES = ["T00", "T01", "T02", "T03", "T04", "T05", "R00", "R02", "F08"]
 
 u64 = st.integers(0, 2**64 - 1)
@@ -90,12 +91,13 @@ def test_sender_and_receiver_agree(world: World, amount: int, fixed_source: bool
         assert (now.sent_amount, now.delivered_amount) >= last
         assert now.sent_amount + now.in_flight_amount >= 0
         last = now.sent_amount, now.delivered_amount
-        if now.packets_fulfilled + now.packets_rejected > PACKETS_MAX:
+        packets = now.packets_fulfilled + now.packets_rejected
+        if packets > PACKETS_MAX or world.now_ms > NOW_MS + SECONDS_MAX * 1_000:
             machine.cancel()
 
     [progress] = world.run(machine, each=look)
     world.settle()
-    world.check(progress)
+    world.check(progress, lossless=is_lossless(world))
     if is_lossless(world):
         assert progress.delivered_amount == world.got()
     else:

@@ -4,16 +4,18 @@ Two windows, of money and of packets. The money window starts with all there is 
 take it. T04 (no liquidity) halves it, once for all that was in flight; from then on it doubles per
 round trip up to half of what failed, and grows by a tenth beyond, as TCP does. A run of refusals
 without any success narrows the window on, but not what it returns to: a storm that passes leaves
-nothing behind. T05 (rate limit) starts pacing at half of what got through lately. Refusals in a row
-make the next packet wait, 20 ms at first and half a second at last, so that a path that has no
-money for a minute is asked twice a second and not a thousand times; less up to a half at random, so
-that nobody keeps step with a limit that comes and goes.
+nothing behind. T05 (rate limit) starts pacing at half of what got through lately. When flight after
+flight is refused the next packet waits, 20 ms at first and half a second at last, so that a path
+that has no money for a minute is asked twice a second and not a thousand times; less up to a half
+at random, so that nobody keeps step with a limit that comes and goes.
 """
 
 from random import Random
 
 _PACKETS_START = 32
 _PACKETS_MAX = 1_024
+# A hop that refuses a third of all packets, whatever we do, is not to bring us to a halt.
+_BUSY_FACTOR = 0.75
 _WAIT_MIN_MS = 20
 _WAIT_MAX_MS = 500
 _PACE_MIN = 5.0
@@ -89,7 +91,7 @@ class Congestion:
         """Any other reason to come back later: fewer packets at a time."""
         if sequence < self._reduced_at:
             return
-        self.packets_window = max(self.packets_window / 2, 1.0)
+        self.packets_window = max(self.packets_window * _BUSY_FACTOR, 1.0)
         self._refused(sequence_next, now_ms)
 
     def allow(self, amount: int) -> None:
@@ -105,8 +107,9 @@ class Congestion:
 
     def _refused(self, sequence_next: int, now_ms: int) -> None:
         self._reduced_at = sequence_next
-        wait_ms = min(_WAIT_MIN_MS << min(self.refusals_in_a_row, 10), _WAIT_MAX_MS)
-        self._wait_until_ms = now_ms + self._random.randint(wait_ms // 2, wait_ms)
+        if self.refusals_in_a_row:
+            wait_ms = min(_WAIT_MIN_MS << min(self.refusals_in_a_row - 1, 10), _WAIT_MAX_MS)
+            self._wait_until_ms = now_ms + self._random.randint(wait_ms // 2, wait_ms)
         self.refusals_in_a_row += 1
 
     def _note(self, now_ms: int) -> None:

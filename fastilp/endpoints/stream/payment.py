@@ -35,6 +35,7 @@ from fastilp.endpoints.stream.remarks import Remarks
 from fastilp.endpoints.stream.sizing import AMOUNT_MAX
 from fastilp.endpoints.stream.splitting import next_amount
 from fastilp.endpoints.stream.verdicts import Verdict, told, verdict_of
+from fastilp.errors import UsageError
 
 ExpectedRate = Fraction | Callable[[str, int], Fraction | None] | None
 """Destination units for a source unit: fixed, or by the receiver's asset code and scale; None:
@@ -63,6 +64,12 @@ class Terms:
     patience_ms: int = 30_000
     """So long nothing may go through; twice as long while hops have no liquidity."""
 
+    def check(self) -> None:
+        """Raises UsageError."""
+        Goal(self.source_amount, self.delivery_amount)
+        if not 0 <= self.slippage < 1:
+            raise UsageError(f"slippage is at least 0 and below 1, not {self.slippage}")
+
 
 class _Kind(Enum):
     PROBE = "probe"
@@ -83,6 +90,7 @@ class PaymentMachine:
     def __init__(
         self, terms: Terms, conversation: Conversation, path: Path, address: str, now_ms: int
     ) -> None:
+        terms.check()
         self.state = State.PROBING
         self._terms = terms
         self._conversation = conversation
@@ -106,7 +114,8 @@ class PaymentMachine:
         self._now_ms = now_ms
         if terms.source_amount is not None:
             path.congestion.allow(terms.source_amount)
-        if path.asset is not None and path.rate.lower:
+        is_known = path.asset is not None and bool(path.rate.lower)
+        if is_known or terms.source_amount == 0:
             self._quote()
         else:
             self._probe = Probe(conversation, path, terms.source_amount, address)

@@ -59,7 +59,7 @@ class Probe:
         self._round = 0
         self._failures = 0
         self._waiting: set[int] = set()
-        self._answers: list[Answer] = []
+        self._answers: list[tuple[int, Answer]] = []
         self._ends_ms = 0
         self._next_ms = 0
         self._best = 0
@@ -98,7 +98,7 @@ class Probe:
         if sent.sequence not in self._waiting:
             return
         self._waiting.discard(sent.sequence)
-        self._answers.append(answer)
+        self._answers.append((sent.amount, answer))
         if answer.packet is not None:
             # The others are on their way, or lost.
             laggards_ms = max(_LAGGARDS_MIN_MS, 4 * (self._path.round_trip_ms or 0))
@@ -202,13 +202,19 @@ class Probe:
         self._end_round_in_vain(now_ms)
 
     def _end_round_in_vain(self, now_ms: int) -> None:
-        verdicts = {verdict_of(answer.code) for answer in self._answers}
+        # What became of the largest packet says most.
+        answers = [answer for _, answer in sorted(self._answers, key=_amount, reverse=True)]
+        verdicts = {verdict_of(answer.code) for answer in answers}
         if verdicts and verdicts <= _HOPELESS | {Verdict.SMALLER}:
             # The first round asks in one way, the second in another; then there is no other.
             too_large = self._path.size.refused <= 1
-            final = [one for one in self._answers if verdict_of(one.code) in _HOPELESS or too_large]
+            final = [one for one in answers if verdict_of(one.code) in _HOPELESS or too_large]
             if final and self._round > 1:
                 self.refusal, self.is_done = final[0], True
             return
         self._next_ms = now_ms + min(_RETRY_MIN_MS << self._failures, _RETRY_MAX_MS)
         self._failures = min(self._failures + 1, 10)
+
+
+def _amount(answer: tuple[int, Answer]) -> int:
+    return answer[0]

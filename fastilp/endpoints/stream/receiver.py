@@ -91,7 +91,11 @@ class StreamReceiver:
         secret_seed: bytes,
         wake: Callable[[], None],
         received: Callable[[Incoming], None],
+        heard: Callable[[str, Frame], list[Frame]] | None = None,
     ) -> None:
+        """`heard` takes the data of connections: it is given the destination and each frame that is
+        about data or streams, in authentic packets, and says what is answered."""
+        self._heard = heard or _take_no_data
         self._switch = switch
         self._wake = wake
         self._received = received
@@ -160,7 +164,13 @@ class StreamReceiver:
         money = [frame for frame in request.frames if type(frame) is StreamMoney]
         if fulfils:
             connection.credit(prepare.amount, money)
-        frames = _replies(request, connection, account, with_receipts=fulfils)
+        destination = prepare.destination
+        frames = [
+            reply
+            for frame in request.frames
+            for reply in _replies(frame, connection, account, with_receipts=fulfils)
+            or self._heard(destination, frame)
+        ][:_FRAMES_MAX]
         kind = _FULFILL if fulfils else _REJECT
         plain = encode_packet(kind, request.sequence, prepare.amount, frames)
         data = connection.keys.encrypt(plain)
@@ -197,24 +207,25 @@ class StreamReceiver:
 
 
 def _replies(
-    request: Packet, connection: _Connection, account: Account, *, with_receipts: bool
+    frame: Frame, connection: _Connection, account: Account, *, with_receipts: bool
 ) -> list[Frame]:
-    """What the frames of a request ask for, each in its turn."""
-    frames: list[Frame] = []
-    for frame in request.frames:
-        if isinstance(frame, StreamMoney | StreamMoneyBlocked):
-            total = connection.received.get(frame.stream_id, 0)
-            frames.append(StreamMaxMoney(frame.stream_id, _UNLIMITED, total))
-            if connection.receipts is not None and with_receipts and frame.stream_id <= 0xFF:
-                frames.append(StreamReceipt(frame.stream_id, _receipt(connection, frame.stream_id)))
-        elif isinstance(frame, ConnectionNewAddress):
-            frames.append(ConnectionAssetDetails(account.asset_code, account.asset_scale))
-        else:
-            frames.extend(_windows(frame))
-    return frames[:_FRAMES_MAX]
+    """What a frame about money or assets asks for; nothing for the others."""
+    if isinstance(frame, ConnectionNewAddress):
+        return [ConnectionAssetDetails(account.asset_code, account.asset_scale)]
+    if not isinstance(frame, StreamMoney | StreamMoneyBlocked):
+        return []
+    total = connection.received.get(frame.stream_id, 0)
+    replies: list[Frame] = [StreamMaxMoney(frame.stream_id, _UNLIMITED, total)]
+    if connection.receipts is not None and with_receipts and frame.stream_id <= 0xFF:
+        replies.append(StreamReceipt(frame.stream_id, _receipt(connection, frame.stream_id)))
+    return replies
 
 
-def _windows(frame: Frame) -> list[Frame]:
+def _take_no_data(destination: str, frame: Frame) -> list[Frame]:
+    return windows(frame)
+
+
+def windows(frame: Frame) -> list[Frame]:
     """There is always room for more data, since none is kept."""
     if isinstance(frame, StreamData):
         end = frame.offset + len(frame.data)

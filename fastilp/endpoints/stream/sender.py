@@ -17,7 +17,6 @@ from fastilp.endpoints.stream.path import Path
 from fastilp.endpoints.stream.payment import ExpectedRate, PaymentMachine, Terms
 from fastilp.endpoints.stream.progress import Outcome, Progress
 from fastilp.endpoints.stream.uplink import Uplink
-from fastilp.errors import UsageError
 
 OnProgress = Callable[[Progress], None]
 
@@ -81,8 +80,6 @@ class Drive:
         path: Path,
         on_progress: OnProgress | None = None,
     ) -> None:
-        if not 0 <= terms.slippage < 1:
-            raise UsageError(f"slippage is at least 0 and below 1, not {terms.slippage}")
         self._uplink = uplink
         self._on_progress = on_progress or _nothing
         self._machine = PaymentMachine(terms, conversation, path, uplink.address, uplink.now_ms())
