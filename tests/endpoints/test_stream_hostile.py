@@ -309,3 +309,12 @@ def test_a_receiver_that_refuses_and_does_not_say_why() -> None:
     assert (progress.state, progress.reason) == (State.FAILED, Reason.REJECTED)
     assert "the receiver takes no packet" in progress.error
     assert world.sent_packets < 60
+
+
+def test_what_comes_in_after_patience_has_ended_still_counts() -> None:
+    world = World(wires={1: Delays(7_000)})
+    [progress] = world.run(world.pay(source_amount=AMOUNT, patience_ms=5_000))
+    world.settle()
+    world.check(progress)
+    assert (progress.state, progress.error) == (State.COMPLETED, "")
+    assert progress.delivered_amount == AMOUNT

@@ -171,6 +171,36 @@ def test_the_accounts_link_is_no_way_to_the_account() -> None:
     on_a_node(scenario)
 
 
+def test_a_listener_that_fails_is_alone_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(progress: Progress) -> None:
+        if progress.packets_in_flight == 0:
+            raise ZeroDivisionError
+
+    async def scenario(node: Node) -> None:
+        broken = asyncio.ensure_future(node.pay(source_amount=5, on_progress=fails).run())
+        outcome = await node.pay(source_amount=7).run()
+        assert outcome.delivered_amount == 7
+        with pytest.raises(ZeroDivisionError):
+            await broken
+
+    on_a_node(scenario)
+    assert "an answer was not handled" in caplog.text
+
+
+def test_a_payment_of_many_packets_lets_others_in() -> None:
+    async def scenario(node: Node) -> None:
+        node.switch.set_account(node.switch.account("alice"), max_packet_amount=10)
+        long = asyncio.ensure_future(node.pay(source_amount=50_000).run())
+        turns = 0
+        while not long.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert (await long).delivered_amount == 50_000
+        assert turns > 5_000 / 64
+
+    on_a_node(scenario)
+
+
 def test_a_link_that_is_closed() -> None:
     async def scenario(node: Node) -> None:
         node.uplink.close()

@@ -46,6 +46,8 @@ _CLOSE_MS = 1_000
 # Between questions to a receiver that takes nothing for now.
 _ASK_MS = 250
 _WORDS_IN_FLIGHT = 8
+# Packets that leave at once: 2 ms of work, or so.
+_TURN_PACKETS_MAX = 64
 # A timeout that comes so long before the expiry is a hop's that had no time left.
 _EARLY_MS = 1_000
 
@@ -92,6 +94,8 @@ class PaymentMachine:
     ) -> None:
         terms.check()
         self.state = State.PROBING
+        self.has_more = False
+        """`take` has more to give at this moment; others first."""
         self._terms = terms
         self._conversation = conversation
         self._path = path
@@ -129,11 +133,13 @@ class PaymentMachine:
     def take(self, now_ms: int) -> list[Sent]:
         """Packets that leave now; each is answered exactly once."""
         self._now_ms = now_ms
+        self.has_more = False
         self._step(now_ms)
         if self.state is State.PROBING and self._probe is not None:
             return [self._fly(one, _Kind.PROBE) for one in self._probe.packets(now_ms)]
         if self.state is State.SENDING:
             found = self._take_money(now_ms)
+            self.has_more = len(found) == _TURN_PACKETS_MAX
             if self.state is State.SENDING:
                 return found + self._take_words(now_ms)
         # What is left may just have turned out to be too little.
@@ -161,6 +167,8 @@ class PaymentMachine:
 
     def deadline_ms(self) -> int | None:
         """When to ask `take` again if no answer comes before."""
+        if self.has_more:
+            return self._now_ms
         if self.state is State.PROBING and self._probe is not None:
             due = [self._probe.deadline_ms(), self._refusals.deadline_ms]
         elif self.state is State.SENDING:
@@ -211,7 +219,7 @@ class PaymentMachine:
             silent = not self._terms.closes or self._path.round_trip_ms is None
             over = self._close_by_ms is not None and now_ms >= self._close_by_ms
             if silent or over:
-                self.state = self._result
+                self._finish()
 
     def _step_probing(self, probe: Probe, now_ms: int) -> None:
         self._refusals.last = probe.last
@@ -273,6 +281,12 @@ class PaymentMachine:
         self._result = result
         self.state = State.ENDING
 
+    def _finish(self) -> None:
+        if self._result is State.FAILED and self._goal.is_reached and self._outbox.is_empty:
+            # What was in flight when we gave up made it.
+            self._result, self._failure = State.COMPLETED, (Reason.NONE, "")
+        self.state = self._result
+
     def _fail(self, failure: Failure) -> None:
         self._failure = failure
         self._end(State.FAILED)
@@ -280,8 +294,11 @@ class PaymentMachine:
     # --- Sending --------------------------------------------------------------------------------
 
     def _take_money(self, now_ms: int) -> list[Sent]:
-        found = []
-        while (amounts := self._next_amounts(now_ms)) is not None:
+        found: list[Sent] = []
+        while len(found) < _TURN_PACKETS_MAX:
+            amounts = self._next_amounts(now_ms)
+            if amounts is None:
+                break
             amount, asked = amounts
             delivery = max(asked, self._path.rate.expected(amount))
             frames = (StreamMoney(STREAM_ID, 1), *self._outbox.next())

@@ -92,7 +92,10 @@ class Drive:
             while not machine.is_finished:
                 self._wakes.clear()
                 self._send()
-                if not machine.is_finished:
+                if machine.has_more:
+                    # Others want their turn of the loop.
+                    await asyncio.sleep(0)
+                elif not machine.is_finished:
                     self._set_timer()
                     await self._wakes.wait()
         finally:
@@ -118,8 +121,8 @@ class Drive:
 
     def _answered(self, sequence: int, octets: bytes) -> None:
         self._machine.answered(sequence, octets, self._uplink.now_ms())
-        self._on_progress(self._machine.progress())
         self._wakes.set()
+        self._on_progress(self._machine.progress())
 
     def _set_timer(self) -> None:
         self._cancel_timer()

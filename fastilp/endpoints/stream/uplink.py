@@ -4,6 +4,7 @@
 limits, rates and balance apply. One serves any number of payments of its account at a time.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from fastilp._core.switch import Switch
 from fastilp.errors import UsageError
 
 Answered = Callable[[bytes], None]
+
+_log = logging.getLogger("fastilp.payments")
 
 _ID_BITS = 32
 
@@ -80,8 +83,12 @@ class AccountUplink:
         """Called by the pump: hand out the answers that have come."""
         for request_id, packet in self._link.take():
             answered = self._waiting.pop(request_id, None)
-            if answered is not None:
-                answered(packet)
+            try:
+                if answered is not None:
+                    answered(packet)
+            except Exception:
+                # One payment must not take the others' answers with it.
+                _log.exception("an answer was not handled")
 
     def close(self) -> None:
         """Nothing leaves any more. What is not answered yet never will be: whether it was delivered
