@@ -84,6 +84,11 @@ _Fx = Annotated[
     str | None, typer.Option(help="The receivers' asset differs; its rate, such as 1.25.")
 ]
 _Reject = Annotated[float | None, typer.Option(help="Share that receivers reject, 0 to 1.")]
+_Payment = Annotated[
+    int | None,
+    typer.Option(help="Payments of so many units between two nodes, instead of Prepares."),
+]
+_PacketMax = Annotated[int | None, typer.Option(help="Units that a packet of a payment may have.")]
 _Runs = Annotated[int, typer.Option(min=1, help="Interleaved runs; figures are medians.")]
 _Json = Annotated[Path | None, typer.Option("--json", help="Write everything measured there.")]
 _Html = Annotated[Path | None, typer.Option("--html", help="Write a report with plots there.")]
@@ -135,6 +140,8 @@ def run(
     amount: _Amount = None,
     fx: _Fx = None,
     reject: _Reject = None,
+    payment: _Payment = None,
+    packet_max: _PacketMax = None,
     runs: _Runs = 1,
     json_file: _Json = None,
     html: _Html = None,
@@ -156,9 +163,7 @@ def run(
 
     Every Prepare has the same condition, the SHA-256 of the 32 bytes `fastilp loadtest, 32 bytes
     long.`, and its data begins with them. A receiver that is not this tool has to fulfil with
-    these bytes; loopback accounts of fastilp do.
-
-    Ends with status 1 if nothing was fulfilled.
+    these bytes; loopback accounts of fastilp do. Ends with status 1 if nothing was fulfilled.
 
     Examples:
 
@@ -175,15 +180,16 @@ def run(
         listen, tuple(pid or ()),
     )  # fmt: skip
     started = {
-        "--target": target_name, "--routes": routes, "--durability": durability, "--fx": fx
+        "--target": target_name, "--routes": routes, "--durability": durability, "--fx": fx,
+        "--payment": payment
     }  # fmt: skip
     made, transport = _chosen(remote, started, transport)
     load = checked_load(
         {
             "transport": transport, "window": window, "rate": rate, "accounts": accounts,
-            "routes": routes, "connections": connections, "depth": depth,
-            "durability": durability, "payload": payload, "amount": amount,
-            "rate_of_exchange": fx, "reject_share": reject,
+            "routes": routes, "connections": connections, "depth": depth, "durability": durability,
+            "payload": payload, "amount": amount, "rate_of_exchange": fx, "reject_share": reject,
+            "payment": payment, "packet_max": packet_max,
         }
     )  # fmt: skip
     points = [Point("run", _title(load), load, made.name, lambda: made)]
@@ -331,6 +337,8 @@ def _names(targets: str) -> list[str]:
 
 def _title(load: Load) -> str:
     how = f"{load.window:,} in flight" if load.window else f"{load.rate:,.0f} a second"
+    if load.payment is not None:
+        return f"payments over {load.transport}, {load.window:,} at a time"
     return f"{load.transport}, {how}"
 
 

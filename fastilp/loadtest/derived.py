@@ -15,6 +15,7 @@ _FAIRNESS_MAX = 5.0
 _HOP_P99_US_MAX = 2_000.0
 _PROCESS_SHARE_MIN = 0.8
 _CPU_US_MAX = {"batch": 3.0, "btp": 8.0}
+_RECEIVED_US_MAX = 60.0
 _TIMES_FEWER_MIN = {"btp": 25.0, "http": 20.0}
 # Windows that both sides of a comparison are measured with.
 _WINDOW = 1024
@@ -31,7 +32,7 @@ class Finding(NamedTuple):
 
 def findings(document: Document) -> list[Finding]:
     found = Figures(document["entries"])
-    parts = (_cpu, _against_others, _durability, _hop, _growth, _fairness)
+    parts = (_cpu, _received, _against_others, _durability, _hop, _growth, _fairness)
     return [finding for part in parts for finding in part(found)]
 
 
@@ -69,6 +70,17 @@ def _cpu(found: Figures) -> Iterator[Finding]:
             if value is not None:
                 what = f"CPU per exchange, {transport}, durable, {window:,} in flight"
                 yield _at_most(what, value, limit, f"{value:.2f} µs", f"{limit:g} µs")
+
+
+def _received(found: Figures) -> Iterator[Finding]:
+    """Where payments end: all that a node does for a packet, crypto included."""
+    for transport in ("btp", "http"):
+        entry = found.scenario(f"payments-{transport}-64")
+        value = entry["median"]["receiver_cpu_us_per_packet"] if entry else None
+        if value is not None:
+            what = f"CPU per received packet of payments, {transport}, 64 payments at a time"
+            shown, bound = f"{value:.1f} µs", f"{_RECEIVED_US_MAX:g} µs"
+            yield _at_most(what, value, _RECEIVED_US_MAX, shown, bound)
 
 
 def _against_others(found: Figures) -> Iterator[Finding]:

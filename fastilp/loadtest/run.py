@@ -15,6 +15,7 @@ from typing import Any
 
 from fastilp.errors import FastILPError
 from fastilp.loadtest.embedded import EmbeddedTask
+from fastilp.loadtest.paying import PayingTask
 from fastilp.loadtest.targets.base import Access, Target
 from fastilp.loadtest.targets.fastilp import (
     ADDRESS,
@@ -22,6 +23,7 @@ from fastilp.loadtest.targets.fastilp import (
     account_names,
     destination_of,
 )
+from fastilp.loadtest.targets.fastilp_pair import PAYER, RECEIVER, Pair, start_pair, token_of
 from fastilp.loadtest.task import Flow, Load, Task
 
 Result = dict[str, Any]
@@ -51,6 +53,11 @@ def run_target(
         if isinstance(target, FastilpNode) and load.transport == "embedded":
             embedded = embedded_task(load, timing, target.folder, target_core)
             result = _run_worker("embedded", embedded.model_dump_json(), progress)
+        elif load.payment is not None:
+            pair = start_pair(target, load, target_core)
+            paying = paying_task(pair, load, timing, tool_core)
+            result = _run_worker("paying", paying.model_dump_json(), progress)
+            result["books"] = pair.books()
         else:
             access = target.start(load, target_core)
             task = make_task(access, load, timing, target.pids, tool_core)
@@ -104,6 +111,25 @@ def embedded_task(load: Load, timing: Timing, folder: Path, core: int | None) ->
         amount=load.amount,
         payload=load.payload,
         answer_payload=load.answer_payload,
+        core=core,
+        warm_up_seconds=timing.warm_up,
+        seconds=timing.measure,
+    )
+
+
+def paying_task(pair: Pair, load: Load, timing: Timing, core: int | None) -> PayingTask:
+    assert load.payment is not None
+    feed = pair.receiver.replace("http://", "ws://", 1)
+    return PayingTask(
+        orders_url=f"{pair.payer}/accounts/{PAYER}/payments",
+        payer_token=token_of(PAYER),
+        receiver=f"{pair.receiver}/accounts/{RECEIVER}/spsp",
+        incoming_url=f"{feed}/accounts/{RECEIVER}/payments/incoming",
+        receiver_token=token_of(RECEIVER),
+        amount=load.payment,
+        window=load.window or 0,
+        payer_pid=pair.payer_pid,
+        receiver_pid=pair.receiver_pid,
         core=core,
         warm_up_seconds=timing.warm_up,
         seconds=timing.measure,

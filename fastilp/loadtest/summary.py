@@ -20,7 +20,11 @@ FORMAT = 1
 Document = dict[str, Any]
 Entry = dict[str, Any]
 
-_MEDIANS = ("throughput", "cpu_us_per_exchange", "cpu_share", "tool_cpu_share")
+_MEDIANS = (
+    "throughput", "cpu_us_per_exchange", "cpu_share", "tool_cpu_share",
+    # Of loads of payments.
+    "packets_per_second", "payer_cpu_us_per_packet", "receiver_cpu_us_per_packet",
+)  # fmt: skip
 LATENCIES = ("p50", "p90", "p99", "p99.9", "max")
 
 

@@ -23,6 +23,10 @@ _Positive = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
+# What a load of payments can choose; the packets are the nodes' own.
+_OF_PAYMENTS = frozenset({"transport", "window", "durability", "payment", "packet_max"})
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,6 +70,11 @@ class Load(_Model):
     """… in each such period."""
     expires_in_ms: Annotated[int, Field(ge=500, le=30_000)] = 20_000
     flood: Flood | None = None
+    payment: Annotated[int, Field(ge=1, le=(1 << 63) - 1)] | None = None
+    """Instead of Prepares: payments of so many units, from an account of one node to one of
+    another; `window` of them at a time."""
+    packet_max: _Positive | None = None
+    """Units that a packet of a payment may have; without it a payment is one packet."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Load":
@@ -89,6 +98,13 @@ class Load(_Model):
             raise ValueError("`flood` must leave one sender, and half of the `accounts` send")
         if self.stall_ms and self.stall_ms >= self.stall_period_ms:
             raise ValueError("`stall_ms` must be less than `stall_period_ms`")
+        if self.packet_max is not None and self.payment is None:
+            raise ValueError("`packet_max` means nothing without `payment`")
+        if self.payment is not None and self.model_fields_set - _OF_PAYMENTS:
+            strange = sorted(f"`{name}`" for name in self.model_fields_set - _OF_PAYMENTS)
+            raise ValueError(f"{', '.join(strange)}: not for loads of a `payment`")
+        if self.payment is not None and self.transport == "embedded":
+            raise ValueError("`payment` needs two nodes: `transport` batch, btp or http")
         if self.rate_of_exchange is not None and not _is_rate(self.rate_of_exchange):
             raise ValueError("`rate_of_exchange` must be a decimal number above 0, such as 1.25")
         return self

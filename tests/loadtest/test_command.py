@@ -150,7 +150,7 @@ def test_the_document_names_the_keys_and_flags_that_there_are() -> None:
     keys = set(re.findall(r"`([a-z_]+)`", flags))
     helped = fastilp("run", "--help")
     names = {"rate_of_exchange": "--fx", "reject_share": "--reject"}
-    assert all(f" {names.get(key, f'--{key}')} " in helped for key in keys)
+    assert all(f" {names.get(key) or '--' + key.replace('_', '-')} " in helped for key in keys)
     more = more.partition("presses on")[0]
     others = {"answer_payload", "expires_in_ms", "batch", "stall_ms", "stall_period_ms", "flood"}
     assert keys | others == set(Load.model_fields)

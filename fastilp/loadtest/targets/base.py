@@ -133,6 +133,8 @@ class Target(ABC):
     transports: frozenset[Transport]
     configurable = False
     """Whether it is given routes and a rate of exchange, where a load has them."""
+    pays = False
+    """Whether payments begin and end in it."""
 
     def __init__(self) -> None:
         self.processes: list[Process] = []
@@ -146,6 +148,8 @@ class Target(ABC):
         """Why it cannot take this load; None if it can."""
         if load.transport not in self.transports:
             return f"{self.name} does not speak {load.transport}"
+        if load.payment is not None and not self.pays:
+            return f"{self.name} is measured without payments"
         if (load.routes or load.rate_of_exchange) and not self.configurable:
             return f"{self.name} is measured without routes and rates of exchange"
         return None

@@ -29,6 +29,7 @@ class FastilpNode(Target):
     name = "fastilp"
     transports = frozenset({"batch", "btp", "http", "embedded"})
     configurable = True
+    pays = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +46,7 @@ class FastilpNode(Target):
             file.writelines(_settings(load, self.folder / "data", batch_port, listen_port))
         ready = self.folder / "ready.json"
         command = [sys.executable, "-m", "fastilp", "run", "--config", str(settings)]
-        process = self.run([*command, "--ready-file", str(ready)], "fastilp", core, _same_package())
+        process = self.run([*command, "--ready-file", str(ready)], "fastilp", core, same_package())
         process.wait_for_file(ready)
         self._http = json.loads(ready.read_text())["http"]
         port = batch_port or int(self._http.rpartition(":")[2])
@@ -75,7 +76,7 @@ class FastilpNode(Target):
         return self.processes[0]
 
 
-def _same_package() -> dict[str, str]:
+def same_package() -> dict[str, str]:
     """The node is this very copy of fastilp, wherever its process is started from."""
     return {"PYTHONPATH": str(Path(__file__).resolve().parents[3])}
 
