@@ -22,8 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fastilp import config
 from fastilp.config.models import Settings
 from fastilp.errors import ConfigError, FastILPError
+from fastilp.logs import configure
 from fastilp.node import Node, serve
-from fastilp.node.logs import configure
 
 ADDRESS = "example.demo"
 _SCALE = 9

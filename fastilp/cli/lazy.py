@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from fastilp.cli.entry import begin
+from fastilp.errors import FastILPError
 
 _TABLES = "fastilp.cli.help_tables"
 
@@ -23,6 +24,8 @@ class Lazy(NamedTuple):
 
     module: str
     help: str
+    extra: str = ""
+    """What of the package has to be installed for it, as in `pip install fastilp[engines]`."""
 
 
 def lazy_group(commands: Mapping[str, Lazy]) -> type[TyperGroup]:
@@ -54,7 +57,7 @@ def lazy_group(commands: Mapping[str, Lazy]) -> type[TyperGroup]:
 
 def loaded(name: str, lazy: Lazy) -> Any:
     """The command itself."""
-    found = import_module(lazy.module).command
+    found = _imported(lazy).command
     if isinstance(found, typer.Typer):
         group = get_group(found)
         group.name = name
@@ -71,6 +74,16 @@ def loaded(name: str, lazy: Lazy) -> Any:
     made.callback = _begun(made.callback)
     _help_with_whole_names(made)
     return made
+
+
+def _imported(lazy: Lazy) -> Any:
+    try:
+        return import_module(lazy.module)
+    except ModuleNotFoundError as error:
+        if not lazy.extra:
+            raise
+        message = f"{error.name} is not installed: pip install 'fastilp[{lazy.extra}]'"
+        raise FastILPError(message) from None
 
 
 def _help_with_whole_names(command: Any) -> None:

@@ -53,6 +53,9 @@ COMMANDS = {
         "fastilp.cli.settlement_engines",
         "Settlement engines of assets, for accounts without one of their own.",
     ),
+    "engine": Lazy(
+        "fastilp.cli.engine", "Settlement engines: run one, or try one by whomever made it."
+    ),
     "logs": Lazy("fastilp.cli.logs", "Change the log level of a running node, until it stops."),
     "drain": Lazy(
         "fastilp.cli.drain",

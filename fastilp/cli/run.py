@@ -8,9 +8,9 @@ import typer
 from fastilp import config
 from fastilp.config.models import Settings
 from fastilp.errors import UsageError
+from fastilp.logs import configure
 from fastilp.node import check as check_start
 from fastilp.node import serve
-from fastilp.node.logs import configure
 
 
 def command(

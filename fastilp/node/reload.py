@@ -1,5 +1,5 @@
 """SIGHUP: the settings are read again, and what can change in a running node does. Imports config,
-control, node.details and node.logs.
+control, node.details and logs.
 
 Accounts, routes and rates that the API has set stay as they are: the file seeds, the API wins. One
 account that cannot be what the file says is logged, and keeps nobody else from changing.
@@ -13,8 +13,8 @@ from fastilp.config.models import AccountConfig, Settings
 from fastilp.control.accounts import CONFIG, Accounts
 from fastilp.control.tables import NodeTables
 from fastilp.errors import ConfigError, ConflictError, StorageError, UsageError
+from fastilp.logs import configure
 from fastilp.node.details import details_of, rebased
-from fastilp.node.logs import configure
 from fastilp.node.report import log_lost_routes, log_overridden
 from fastilp.types import AccountDetails
 

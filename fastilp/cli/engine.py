@@ -1,0 +1,31 @@
+"""`fastilp engine`: settlement engines, each a process of its own, and the suite that tries one.
+
+The commands are found by name: an engine needs packages that the others do not.
+"""
+
+import typer
+
+from fastilp.cli.lazy import Lazy, lazy_group
+
+ENGINES = {
+    "conformance": Lazy(
+        "fastilp.cli.engine_conformance",
+        "Try an engine, by whomever, against the rules of RFC 38.",
+    ),
+}
+
+command = typer.Typer(
+    cls=lazy_group(ENGINES),
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help=(
+        "Settlement engines: run one, or try one by whomever made it.\n\n"
+        "Example:\n\n"
+        "    fastilp engine conformance http://127.0.0.1:3000 --connector 127.0.0.1:7771"
+    ),
+)
+
+
+@command.callback()
+def _group() -> None:
+    """So that it is a group, whose commands are all found by name."""

@@ -1,0 +1,125 @@
+"""An engine's store: LMDB in a directory of its own, by py-lmdb. Imports errors.
+
+py-lmdb and not the node's store: an engine is a process of its own, writes a few records per
+settlement, and wants transactions in Python. Promises: a change is on the disk, whole, when its
+`with` ends without an exception, and nothing of it is there otherwise. Records are JSON, so that a
+person can read what became of money; numbers that may be large are texts.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import orjson
+
+from fastilp.errors import StorageError
+
+# The file grows as needed up to this; an account takes some 100 bytes, a settlement 500.
+MAP_BYTES_MAX = 1 << 30
+# LMDB's own limit for a key; account ids and idempotency keys are shorter.
+NAME_BYTES_MAX = 511
+
+ACCOUNTS, ANSWERS, PAYMENTS, CREDITS, LEFTOVERS, ENGINE = TABLES = (
+    b"accounts",
+    b"answers",
+    b"payments",
+    b"credits",
+    b"leftovers",
+    b"engine",
+)
+
+
+class Store:
+    """Of one process at a time; a second one is refused, as both would pay."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._lock = _locked(data_dir)
+        try:
+            self._environment = lmdb.open(
+                str(data_dir), map_size=MAP_BYTES_MAX, max_dbs=len(TABLES), mode=0o600
+            )
+            self._tables = {name: self._environment.open_db(name) for name in TABLES}
+        except lmdb.Error as error:
+            os.close(self._lock)
+            raise StorageError(f"{data_dir}: {error}") from None
+
+    def close(self) -> None:
+        self._environment.close()
+        os.close(self._lock)
+
+    @contextmanager
+    def read(self) -> Iterator["View"]:
+        with self._environment.begin() as transaction:
+            yield View(transaction, self._tables)
+
+    @contextmanager
+    def write(self) -> Iterator["Change"]:
+        """Raises StorageError if the disk refuses; then nothing has been written."""
+        try:
+            with self._environment.begin(write=True) as transaction:
+                yield Change(transaction, self._tables)
+        except lmdb.Error as error:
+            raise StorageError(f"the store refuses: {error}") from None
+
+
+class View:
+    """All tables at one moment."""
+
+    def __init__(self, transaction: lmdb.Transaction, tables: dict[bytes, Any]) -> None:
+        self._transaction = transaction
+        self._tables = tables
+
+    def get(self, table: bytes, name: str) -> Any:
+        """The record, or None."""
+        raw = self._transaction.get(_key(name), db=self._tables[table])
+        return None if raw is None else orjson.loads(raw)
+
+    def items(self, table: bytes, prefix: str = "") -> list[tuple[str, Any]]:
+        """In the order of their names."""
+        start, found = prefix.encode(), []
+        with self._transaction.cursor(self._tables[table]) as cursor:
+            if cursor.set_range(start) if start else cursor.first():
+                for key, raw in cursor:
+                    name = bytes(key)
+                    if not name.startswith(start):
+                        break
+                    found.append((name.decode(), orjson.loads(raw)))
+        return found
+
+    def count(self, table: bytes) -> int:
+        return int(self._transaction.stat(self._tables[table])["entries"])
+
+
+class Change(View):
+    """A view that can be written; sees what it has written itself."""
+
+    def put(self, table: bytes, name: str, record: Any) -> None:
+        self._transaction.put(_key(name), orjson.dumps(record), db=self._tables[table])
+
+    def delete(self, table: bytes, name: str) -> bool:
+        return bool(self._transaction.delete(_key(name), db=self._tables[table]))
+
+
+def _key(name: str) -> bytes:
+    key = name.encode()
+    if not 0 < len(key) <= NAME_BYTES_MAX:
+        raise StorageError(f"a name of {len(key)} bytes, must be 1 to {NAME_BYTES_MAX}")
+    return key
+
+
+def _locked(data_dir: Path) -> int:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(data_dir / "engine.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StorageError(f"{data_dir}: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise StorageError(f"{data_dir}: another engine has it; each needs its own") from None
+    return descriptor
