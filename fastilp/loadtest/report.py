@@ -144,21 +144,22 @@ def _name(entry: Entry) -> str:
 
 
 def _bars(entries: list[Entry], figure: str, shown: Format) -> str:
-    """A plot for each transport: others' bars would leave nothing of the fastest's."""
+    """A plot for each kind of load: others' bars would leave nothing of the fastest's."""
     colours = _colours(entries)
     plots = []
-    for transport in dict.fromkeys(_transport(entry) for entry in entries):
+    for kind in dict.fromkeys(_kind(entry) for entry in entries):
         values = [
             (_name(entry), entry["median"][figure], colours[entry["target"]])
             for entry in entries
-            if _transport(entry) == transport and entry["median"][figure] is not None
+            if _kind(entry) == kind and entry["median"][figure] is not None
         ]
         plots.append(bars(values, shown))
     return "".join(plots)
 
 
-def _transport(entry: Entry) -> str:
-    return str(entry["load"].get("transport", "batch"))
+def _kind(entry: Entry) -> tuple[str, int]:
+    """The transport; a payment is as many packets as it has."""
+    return str(entry["load"].get("transport", "batch")), int(entry["load"].get("payment") or 0)
 
 
 def _cpu_bars(entries: list[Entry]) -> str:

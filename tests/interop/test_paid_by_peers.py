@@ -25,7 +25,8 @@ SCALES = range(19)
 SPREAD = Decimal("0.02")
 # Half of what the storm's payer wants to send.
 STORM_LIMIT = 500_000
-STORM_SECONDS = 5.0
+# It asks less and less often: after five seconds, five more go by.
+STORM_SECONDS, STORM_SECONDS_SOAK = 2.0, 5.0
 PAYERS = ("payer", "small", "spread", "storm")
 PAID_SECONDS = 90.0
 
@@ -171,7 +172,7 @@ def test_a_storm_that_clears(world: World, soak: bool) -> None:
     def clear() -> None:
         # All but the crumbs: what does not fit any more is refused.
         until(lambda: world.node.balances()[name] < -STORM_LIMIT * 9 // 10)
-        time.sleep(STORM_SECONDS)
+        time.sleep(STORM_SECONDS_SOAK if soak else STORM_SECONDS)
         world.node.call("PUT", f"/accounts/{name}", {**details, "min_balance": -10 * STORM_LIMIT})
 
     clearing = threading.Thread(target=clear)
@@ -213,21 +214,22 @@ def public(
     yield from made_world(tmp_path_factory.mktemp("public"), transport, tls=authority)
 
 
-def test_payment_pointers(public: World, authority: Authority) -> None:
-    """@interledger/pay asks https://localhost/… , pays, and agrees with our books."""
-    wanted = [("carol", 1), ("carol", 10**6), ("carol", 10**12), ("dave", 10**9)]
+def by_pointer(
+    world: World, authority: Authority, payer: str, wanted: Sequence[tuple[str, int]]
+) -> list[Paid]:
+    """Payments by @interledger/pay, which asks https://localhost/… where to pay."""
     payments = [
         {
-            "paymentPointer": f"$localhost:{public.node.port}/accounts/{receiver}",
+            "paymentPointer": f"$localhost:{world.node.port}/accounts/{receiver}",
             "amount": f"{Decimal(amount).scaleb(-9):f}",
-            "slippage": 0.01,
+            "slippage": 0.025,
         }
         for receiver, amount in wanted
     ]
-    before = public.node.balances()
+    before = world.node.balances()
     task = {
         "role": "pay",
-        "plugin": public.plugin("payer"),
+        "plugin": world.plugin(payer),
         "payments": payments,
         "prices": {code: float(rate) for code, rate in RATES.items()},
     }
@@ -239,5 +241,31 @@ def test_payment_pointers(public: World, authority: Authority) -> None:
             assert Decimal(event["sent"]).scaleb(9) == amount
             delivered = int(Decimal(event["delivered"]).scaleb(int(event["scale"])))
             paid.append(Paid(receiver, amount, delivered, event))
-        public.check("payer", before, paid)
-    assert [each.delivered for each in paid] == [1, 10**6, 10**12, 500_000]
+        world.check(payer, before, paid)
+    return paid
+
+
+def test_payment_pointers(public: World, authority: Authority) -> None:
+    amounts = [1, 10**6, 10**12]
+    paid = by_pointer(public, authority, "payer", [("carol", amount) for amount in amounts])
+    assert [each.delivered for each in paid] == amounts
+
+
+def test_payment_pointers_of_other_scales(public: World, authority: Authority, soak: bool) -> None:
+    scales = list(SCALES if soak else SCALES[::6])
+    wanted = [(f"scale_{scale}", 10**12 if scale < 9 else 10**6) for scale in scales]
+    for scale, paid in zip(scales, by_pointer(public, authority, "payer", wanted), strict=True):
+        exact = Decimal(paid.sent).scaleb(scale - 9)
+        assert exact * Decimal("0.975") <= paid.delivered <= exact
+
+
+def test_payment_pointers_and_a_spread(public: World, authority: Authority) -> None:
+    [plain] = by_pointer(public, authority, "payer", [("dave", 10**9)])
+    [spread] = by_pointer(public, authority, "spread", [("dave", 10**9)])
+    assert (plain.delivered, spread.delivered) == (500_000, 490_000)
+
+
+def test_payment_pointers_and_a_small_path(public: World, authority: Authority, soak: bool) -> None:
+    amount = 10**6 if soak else 5_000
+    [paid] = by_pointer(public, authority, "small", [("carol", amount)])
+    assert paid.delivered == amount
