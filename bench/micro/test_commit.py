@@ -4,9 +4,9 @@
 computes in Python all the time and never gives the GIL away; a writer that needed it would starve.
 `py_lmdb` is that writer: the same rows put by a Python thread over py-lmdb, in another process.
 
-A commit waits for the disk twice (pages, then the page that makes them valid) and wakes two
-threads, so it is compared in interleaved rounds, with `fdatasync` of one page alone beside it: on a
-machine that is busy with other things all of them mostly wait for a processor.
+A commit waits for the disk once (py-lmdb's twice: pages, then the page that makes them valid) and
+wakes two threads, so it is compared in interleaved rounds, with `fdatasync` of one page alone
+beside it: on a machine that is busy with other things all of them mostly wait for a processor.
 """
 
 import os
@@ -108,7 +108,7 @@ def test_commit_saturated_by_py_lmdb(benchmark: Any, tmp_path: Path, count: int)
 
 
 def synced_page_ns(fd: int) -> int:
-    """One page written over and synced: the least that a commit can wait for twice."""
+    """One page written over and synced: the least that a commit can wait for."""
     start = time.perf_counter_ns()
     os.pwrite(fd, bytes(4_096), 0)
     os.fdatasync(fd)

@@ -3,8 +3,8 @@ from typing import final
 
 @final
 class Store:
-    """LMDB environment with one writer thread. Errors: `StorageError` for everything the disk
-    or the directory refuses (locked by another node, written by a newer version, not a
+    """LMDB environment and journal with one writer thread. Errors: `StorageError` for everything
+    the disk or the directory refuses (locked by another node, written by a newer version, not a
     directory, ...)."""
 
     def __init__(
@@ -61,7 +61,8 @@ class Store:
         fold_rows, failures, reopens, grows, journal_records, journal_bytes, last_commit_us,
         slowest_commit_us, map_size, used_size, room_size, lmdb_version."""
     def backup(self, path: str) -> None:
-        """A consistent copy of the environment into the empty directory `path` (mdb_env_copy2)."""
+        """Everything that is committed, as one state, into the empty directory `path`: an
+        environment that needs no journal."""
     def close(self) -> None:
         """Commit what is queued, fold, join the writer, release the lock. Idempotent. Raises
         StorageError if commits still fail after five seconds."""

@@ -1,5 +1,5 @@
-"""The store: an LMDB environment, its journal, and a writer thread that never takes the GIL
-(docs/ledger.md).
+"""The store: an LMDB environment, a journal beside it, and a writer thread that never takes the
+GIL (docs/ledger.md).
 
 This is the Python face and the readers; queue, journal and writer are plain C (store_state.h).
 It may import the standard library and fastilp.errors. It promises that reads see queued writes,
@@ -25,13 +25,14 @@ from fastilp._core.lmdb cimport (
 from fastilp._core.store_state cimport (
     Engine, STORE_CONTROL_HEADER_BYTES, STORE_ERROR_CLOSED, STORE_ERROR_CONTROLS_FULL,
     STORE_ERROR_DAMAGED, STORE_ERROR_FOREIGN, STORE_ERROR_FORMAT, STORE_ERROR_GAVE_UP,
-    STORE_FORMAT, STORE_HEALTH_CLOSED, STORE_HEALTH_FAILING, STORE_HEALTH_HEALTHY,
-    STORE_HEALTH_NO_SPACE, STORE_ID_BYTES, STORE_QUEUED_CONTROL_BYTES_MAX, STORE_ROW_BYTES,
-    StoreControl, StoreRecord, StoreStats, store_ask_room, store_backup, store_committed,
-    store_control_next, store_declare_asleep, store_declare_awake, store_folded, store_free,
-    store_health, store_new, store_number_put, store_open, store_poison, store_queue_submit,
-    store_queue_submit_records, store_read_begin, store_read_end, store_record_read, store_start,
-    store_stats_copy, store_stop, store_wait,
+    STORE_ERROR_NO_JOURNAL, STORE_ERROR_OTHER_JOURNAL, STORE_FORMAT, STORE_HEALTH_CLOSED,
+    STORE_HEALTH_FAILING, STORE_HEALTH_HEALTHY, STORE_HEALTH_NO_SPACE, STORE_ID_BYTES,
+    STORE_QUEUED_CONTROL_BYTES_MAX, STORE_ROW_BYTES, StoreControl, StoreLeftovers, StoreRecord,
+    StoreStats, store_ask_room, store_backup, store_committed, store_control_next,
+    store_declare_asleep, store_declare_awake, store_folded, store_free, store_health,
+    store_leftovers_free, store_leftovers_next, store_new, store_number_put, store_open,
+    store_poison, store_queue_submit, store_queue_submit_records, store_read_begin, store_read_end,
+    store_read_whole, store_start, store_stats_copy, store_stop, store_wait,
 )
 
 from fastilp._core.directory import lock_directory, make_directory, make_empty_directory, sync_copy
@@ -91,31 +92,37 @@ cdef str _reason(int rc):
     return mdb_strerror(rc).decode("ascii", "replace")
 
 
-cdef object _failure(store, int rc, str doing):
+_TEXTS = {
+    STORE_ERROR_CLOSED:
+        "cannot {doing}, the store is closed, read-only, or came through a fork",
+    STORE_ERROR_CONTROLS_FULL:
+        "cannot {doing}, {bytes_max} bytes of control records already wait for the disk; "
+        "try again when commits work",
+    STORE_ERROR_FORMAT:
+        "written in format {found}, this fastilp reads format {format}; "
+        "use the fastilp that wrote it, or a newer one",
+    STORE_ERROR_DAMAGED:
+        "cannot {doing}, a record is damaged; restore a backup",
+    STORE_ERROR_NO_JOURNAL:
+        "cannot {doing}, the file journal is missing and the last commits are in it; "
+        "put it back beside data.mdb, or restore a backup",
+    STORE_ERROR_OTHER_JOURNAL:
+        "cannot {doing}, the file journal is not the one that belongs to data.mdb; "
+        "put that one back, or restore a backup",
+    STORE_ERROR_FOREIGN:
+        "holds an LMDB environment that is not fastilp's; use another directory",
+    STORE_ERROR_GAVE_UP:
+        "closed although commits fail; what was submitted after ticket {ticket} is lost",
+}
+
+
+cdef object _failure(Store store, int rc, str doing):
     """The StorageError for an outcome of the engine."""
-    cdef str where = store.path
-    if rc == STORE_ERROR_CLOSED:
-        return StorageError(
-            f"{where}: cannot {doing}, the store is closed, read-only, or came through a fork")
-    if rc == STORE_ERROR_CONTROLS_FULL:
-        return StorageError(
-            f"{where}: cannot {doing}, {STORE_QUEUED_CONTROL_BYTES_MAX} bytes of control records "
-            "already wait for the disk; try again when commits work")
-    if rc == STORE_ERROR_FORMAT:
-        found = _engine(store).found_format
-        return StorageError(
-            f"{where}: written in format {found}, this fastilp reads format {STORE_FORMAT}; "
-            "use the fastilp that wrote it, or a newer one")
-    if rc == STORE_ERROR_DAMAGED:
-        return StorageError(f"{where}: cannot {doing}, a record is damaged; restore a backup")
-    if rc == STORE_ERROR_FOREIGN:
-        return StorageError(
-            f"{where}: holds an LMDB environment that is not fastilp's; use another directory")
-    if rc == STORE_ERROR_GAVE_UP:
-        return StorageError(
-            f"{where}: closed although commits fail; what was submitted after ticket "
-            f"{store.committed_ticket} is lost")
-    return StorageError(f"{where}: cannot {doing}: {_reason(rc)}")
+    text = _TEXTS.get(rc, "cannot {doing}: {reason}").format(
+        doing=doing, reason=_reason(rc), bytes_max=STORE_QUEUED_CONTROL_BYTES_MAX,
+        found=_engine(store).found_format, format=STORE_FORMAT,
+        ticket=store_committed(_engine(store)))
+    return StorageError(f"{store.path}: {text}")
 
 
 cdef bytes _bytes(const MDB_val* value):
@@ -186,22 +193,94 @@ cdef size_t _key_size(bytes key) except 0:
     return <size_t>len(key)
 
 
-cdef dict _journal_controls(MDB_txn* txn, Store store):
-    """What the journal says about control records: key -> value, None for a delete. For
-    read-only stores; a store that writes has it in its overlay."""
-    cdef MDB_val key, value
-    cdef StoreRecord record
-    cdef StoreControl control
-    cdef const uint8_t* at
-    cdef dict found = {}
-    cdef _Cursor cursor = _Cursor(store)
-    cursor.open(txn, _engine(store).journal)
-    while cursor.next(&key, &value):
-        _record(store, &value, &record)
-        at = record.controls
-        while store_control_next(&at, record.controls + record.control_size, &control) == 1:
-            found[_bytes(&control.key)] = None if control.deleted else _bytes(&control.value)
-    return found
+cdef class _Snapshot:
+    """What is committed: a transaction, and the journal's records that are to be applied over what
+    it reads. Ended by `end`, at the latest when it is dropped."""
+
+    cdef Store store
+    cdef MDB_txn* txn
+    cdef StoreLeftovers left
+
+    def __cinit__(self, Store store, bint with_journal):
+        cdef Engine* engine = _engine(store)
+        cdef int rc
+        self.store = store
+        with nogil:
+            if with_journal:
+                rc = store_read_whole(engine, &self.txn, &self.left)
+            else:
+                rc = store_read_begin(engine, &self.txn)
+        if rc:
+            self.txn = NULL
+            raise _failure(store, rc, "read")
+
+    def __dealloc__(self):
+        self.end()
+
+    cdef void end(self) noexcept:
+        if self.txn is not NULL:
+            store_leftovers_free(&self.left)
+            store_read_end(_engine(self.store), self.txn)
+            self.txn = NULL
+
+    cdef bint next(self, StoreRecord* record) except -1:
+        cdef int rc = store_leftovers_next(_engine(self.store), &self.left, record)
+        if rc < 0:
+            raise _failure(self.store, rc, "read the journal")
+        return rc == 1
+
+    cdef dict rows(self):
+        """Account id -> row, the newest of each."""
+        cdef StoreRecord record
+        cdef const char* row
+        cdef uint32_t i
+        cdef dict found = self.pairs(_engine(self.store).rows)
+        while self.next(&record):
+            for i in range(record.row_count):
+                row = <const char*>record.rows + <size_t>i * STORE_ROW_SIZE
+                found[row[:STORE_ID_BYTES]] = row[:STORE_ROW_SIZE]
+        return found
+
+    cdef dict pairs(self, MDB_dbi dbi, bytes prefix=b"", bytes after=b"", Py_ssize_t count=-1):
+        """What a database has under keys that start with `prefix` and are behind `after`. At most
+        `count` of them, all if that is negative."""
+        cdef bytes first = max(prefix, after)
+        cdef MDB_val key = _val(first), value
+        cdef dict found = {}
+        cdef _Cursor cursor = _Cursor(self.store)
+        cursor.open(self.txn, dbi)
+        if first:
+            cursor.step = MDB_SET_RANGE
+        while (count < 0 or len(found) < count) and cursor.next(&key, &value):
+            name = _bytes(&key)
+            if not name.startswith(prefix):
+                break
+            if name != after:
+                found[name] = _bytes(&value)
+        return found
+
+    cdef object record(self, bytes key):
+        """A control record as it is folded, or None."""
+        cdef MDB_val wanted = _val(key), value
+        cdef int rc = mdb_get(self.txn, _engine(self.store).records, &wanted, &value)
+        if rc == MDB_NOTFOUND:
+            return None
+        if rc:
+            raise _failure(self.store, rc, "read")
+        return _bytes(&value)
+
+    cdef dict controls(self):
+        """What the journal says about control records: key -> value, None for a delete. Only
+        read-only stores ask for it; a store that writes has it in its overlay."""
+        cdef StoreRecord record
+        cdef StoreControl control
+        cdef const uint8_t* at
+        cdef dict found = {}
+        while self.next(&record):
+            at = record.controls
+            while store_control_next(&at, record.controls + record.control_size, &control) == 1:
+                found[_bytes(&control.key)] = None if control.deleted else _bytes(&control.value)
+        return found
 
 
 cdef class _Cursor:
@@ -315,74 +394,6 @@ cdef void _prune(Store store):
         done.append(key)
     for key in done:
         del store._overlay[key]
-
-
-cdef MDB_txn* _begin(Store store) except NULL:
-    cdef MDB_txn* txn = NULL
-    cdef int rc = store_read_begin(_engine(store), &txn)
-    if rc:
-        raise _failure(store, rc, "read")
-    return txn
-
-
-cdef int _record(Store store, const MDB_val* value, StoreRecord* record) except -1:
-    cdef uint32_t found_format = 0
-    cdef int rc = store_record_read(value, record, &found_format)
-    if rc:
-        _engine(store).found_format = found_format
-        raise _failure(store, rc, "read the journal")
-    return 0
-
-
-cdef int _folded_rows(Store store, MDB_txn* txn, dict found) except -1:
-    cdef MDB_val key, value
-    cdef _Cursor cursor = _Cursor(store)
-    cursor.open(txn, _engine(store).rows)
-    while cursor.next(&key, &value):
-        found[_bytes(&key)] = _bytes(&value)
-    return 0
-
-
-cdef int _journal_rows(Store store, MDB_txn* txn, dict found) except -1:
-    cdef MDB_val key, value
-    cdef StoreRecord record
-    cdef const char* row
-    cdef uint32_t i
-    cdef _Cursor cursor = _Cursor(store)
-    cursor.open(txn, _engine(store).journal)
-    while cursor.next(&key, &value):
-        _record(store, &value, &record)
-        for i in range(record.row_count):
-            row = <const char*>record.rows + <size_t>i * STORE_ROW_SIZE
-            found[row[:STORE_ID_BYTES]] = row[:STORE_ROW_SIZE]
-    return 0
-
-
-cdef dict _unfolded(Store store, MDB_txn* txn):
-    """Control records that `records` does not hold yet."""
-    if _engine(store).read_only:
-        return _journal_controls(txn, store)
-    _prune(store)
-    return {key: value for key, (_, value) in store._overlay.items()}
-
-
-cdef int _folded_records(
-    Store store, MDB_txn* txn, bytes prefix, bytes after, Py_ssize_t count, dict found
-) except -1:
-    """At most `count` of them, all if that is negative."""
-    cdef bytes first = max(prefix, after)
-    cdef MDB_val key = _val(first), value
-    cdef _Cursor cursor = _Cursor(store)
-    cursor.open(txn, _engine(store).records)
-    if first:
-        cursor.step = MDB_SET_RANGE
-    while (count < 0 or len(found) < count) and cursor.next(&key, &value):
-        name = _bytes(&key)
-        if not name.startswith(prefix):
-            break
-        if name != after:
-            found[name] = _bytes(&value)
-    return 0
 
 
 @cython.final
@@ -511,14 +522,11 @@ cdef class Store:
     # --- Reading ---------------------------------------------------------------------------------
 
     def rows(self):
-        cdef MDB_txn* txn = _begin(self)
-        cdef dict found = {}
+        cdef _Snapshot snapshot = _Snapshot(self, True)
         try:
-            _folded_rows(self, txn, found)
-            _journal_rows(self, txn, found)
+            return list(snapshot.rows().values())
         finally:
-            store_read_end(_engine(self), txn)
-        return list(found.values())
+            snapshot.end()
 
     def get(self, bytes key not None):
         # The overlay is asked before the transaction begins: what is folded in between is found in
@@ -526,36 +534,27 @@ cdef class Store:
         if key in self._overlay:
             return self._overlay[key][1]
         _key_size(key)
-        cdef MDB_val wanted = _val(key), value
-        cdef MDB_txn* txn = _begin(self)
-        cdef int rc
+        cdef _Snapshot snapshot = _Snapshot(self, _engine(self).read_only)
         try:
-            if _engine(self).read_only:
-                newer = _journal_controls(txn, self)
-                if key in newer:
-                    return newer[key]
-            rc = mdb_get(txn, _engine(self).records, &wanted, &value)
-            if rc == MDB_NOTFOUND:
-                return None
-            if rc:
-                raise _failure(self, rc, "read")
-            return _bytes(&value)
+            newer = snapshot.controls()
+            return newer[key] if key in newer else snapshot.record(key)
         finally:
-            store_read_end(_engine(self), txn)
+            snapshot.end()
 
     def items(self, bytes prefix not None=b"", bytes after not None=b"", Py_ssize_t limit=-1):
-        cdef dict newer = {} if _engine(self).read_only else _unfolded(self, NULL)
-        cdef MDB_txn* txn = _begin(self)
-        cdef dict found = {}
+        cdef dict newer, found
         cdef Py_ssize_t count
+        cdef _Snapshot snapshot
+        _prune(self)
+        newer = {key: value for key, (_, value) in self._overlay.items()}
+        snapshot = _Snapshot(self, _engine(self).read_only)
         try:
-            if _engine(self).read_only:
-                newer = _unfolded(self, txn)
+            newer.update(snapshot.controls())
             # As many as may have been deleted since are looked at in vain.
             count = -1 if limit < 0 else limit + len(newer)
-            _folded_records(self, txn, prefix, after, count, found)
+            found = snapshot.pairs(_engine(self).records, prefix, after, count)
         finally:
-            store_read_end(_engine(self), txn)
+            snapshot.end()
         for key, value in newer.items():
             if key.startswith(prefix) and key > after:
                 found[key] = value

@@ -1,4 +1,4 @@
-/* The LMDB environment: opening and checking it, room in its map and in its file, reopening it.
+/* The LMDB environment: opening it, room in its map and in its file, reopening it, reading.
  * Resizing and reopening take `env_lock` exclusively; whoever reads takes it shared. */
 
 #define _GNU_SOURCE
@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,6 +72,7 @@ StoreState *store_new(const char *path, int sync, int read_only, uint64_t map_si
     s->committing = &s->batches[1];
     s->epoch = 1;
     s->gathering->epoch = 1;
+    s->log.fd = -1;
     pthread_mutex_init(&s->mutex, NULL);
     env_lock_init(&s->env_lock);
     cond_init(&s->work);
@@ -94,6 +94,7 @@ void store_free(StoreState *s)
     free(s->newest);
     free(s->newest_known);
     free(s->dirty);
+    free(s->pending);
     free(s->path);
     close(s->eventfd);
     free(s);
@@ -101,15 +102,15 @@ void store_free(StoreState *s)
 
 /* --- Opening ---------------------------------------------------------------------------------- */
 
-static int env_open(StoreState *s)
+int store_env_open(StoreState *s, unsigned int flags)
 {
-    unsigned int flags = MDB_NOTLS | MDB_NORDAHEAD;
     int rc = mdb_env_create(&s->env);
 
     if (rc) {
         s->env = NULL;
         return rc;
     }
+    flags |= MDB_NOTLS | MDB_NORDAHEAD;
     if (s->read_only)
         flags |= MDB_RDONLY;
     else if (!s->sync)
@@ -135,124 +136,7 @@ void store_env_close(StoreState *s)
     pthread_rwlock_unlock(&s->env_lock);
 }
 
-static int meta_get(StoreState *s, MDB_txn *txn, const char *name, void *into, size_t size)
-{
-    MDB_val key = {strlen(name), (void *)name}, value;
-    int rc = mdb_get(txn, s->meta, &key, &value);
-
-    if (rc)
-        return rc;
-    if (value.mv_size != size)
-        return STORE_ERROR_DAMAGED;
-    memcpy(into, value.mv_data, size);
-    return 0;
-}
-
-static int meta_put(StoreState *s, MDB_txn *txn, const char *name, const void *from, size_t size)
-{
-    MDB_val key = {strlen(name), (void *)name}, value = {size, (void *)from};
-
-    return mdb_put(txn, s->meta, &key, &value, 0);
-}
-
-/* An environment that has databases, but none of ours, is somebody else's. */
-static int meta_open(StoreState *s, MDB_txn *txn, unsigned int create)
-{
-    MDB_dbi main_dbi;
-    MDB_stat stat;
-    int rc = mdb_dbi_open(txn, "meta", 0, &s->meta);
-
-    if (rc != MDB_NOTFOUND)
-        return rc;
-    rc = mdb_dbi_open(txn, NULL, 0, &main_dbi);
-    if (rc == 0)
-        rc = mdb_stat(txn, main_dbi, &stat);
-    if (rc == 0 && (stat.ms_entries || !create))
-        return STORE_ERROR_FOREIGN;
-    return rc ? rc : mdb_dbi_open(txn, "meta", create, &s->meta);
-}
-
-static int databases_open(StoreState *s, MDB_txn *txn, unsigned int create)
-{
-    int rc = mdb_dbi_open(txn, "journal", create, &s->journal);
-
-    if (rc == 0)
-        rc = mdb_dbi_open(txn, "rows", create, &s->rows);
-    if (rc == 0)
-        rc = mdb_dbi_open(txn, "records", create, &s->records);
-    return rc;
-}
-
-/* Numbers in `meta` are little-endian, like all of ours. */
-static int meta_read(StoreState *s, MDB_txn *txn)
-{
-    uint8_t format[4], incarnation[8], clean[1];
-    int rc = meta_get(s, txn, "format", format, sizeof format);
-
-    if (rc)
-        return rc;
-    s->found_format = (uint32_t)store_number_get(format, 4);
-    if (s->found_format != STORE_FORMAT)
-        return STORE_ERROR_FORMAT;
-    rc = meta_get(s, txn, "node_id", s->node_id, sizeof s->node_id);
-    if (rc == 0)
-        rc = meta_get(s, txn, "incarnation", incarnation, sizeof incarnation);
-    if (rc == 0)
-        rc = meta_get(s, txn, "clean", clean, sizeof clean);
-    if (rc)
-        return rc == MDB_NOTFOUND ? STORE_ERROR_DAMAGED : rc;
-    s->incarnation = store_number_get(incarnation, 8);
-    s->was_clean = clean[0];
-    return 0;
-}
-
-static int meta_create(StoreState *s, MDB_txn *txn)
-{
-    uint8_t format[4];
-    int rc;
-
-    if (getrandom(s->node_id, sizeof s->node_id, 0) != (ssize_t)sizeof s->node_id)
-        return errno;
-    store_number_put(format, STORE_FORMAT, 4);
-    s->incarnation = 0;
-    s->was_clean = 1;
-    rc = meta_put(s, txn, "format", format, sizeof format);
-    return rc ? rc : meta_put(s, txn, "node_id", s->node_id, sizeof s->node_id);
-}
-
-static int meta_raise(StoreState *s, MDB_txn *txn)
-{
-    uint8_t incarnation[8], clean[1] = {0};
-    int rc;
-
-    store_number_put(incarnation, s->incarnation + 1, 8);
-    rc = meta_put(s, txn, "incarnation", incarnation, sizeof incarnation);
-    return rc ? rc : meta_put(s, txn, "clean", clean, sizeof clean);
-}
-
-/* First transaction of a run. Nothing is written unless the format is ours. */
-static int open_first(StoreState *s, MDB_txn *txn)
-{
-    int rc = meta_open(s, txn, s->read_only ? 0 : MDB_CREATE);
-
-    if (rc)
-        return rc;
-    rc = meta_read(s, txn);
-    if (rc == MDB_NOTFOUND)
-        rc = s->read_only ? STORE_ERROR_FOREIGN : meta_create(s, txn);
-    if (rc == 0)
-        rc = databases_open(s, txn, s->read_only ? 0 : MDB_CREATE);
-    return rc || s->read_only ? rc : meta_raise(s, txn);
-}
-
-static int open_again(StoreState *s, MDB_txn *txn)
-{
-    int rc = mdb_dbi_open(txn, "meta", 0, &s->meta);
-
-    return rc ? rc : databases_open(s, txn, 0);
-}
-
-static int open_in_transaction(StoreState *s, int (*step)(StoreState *, MDB_txn *))
+int store_in_transaction(StoreState *s, int (*step)(StoreState *, MDB_txn *))
 {
     MDB_txn *txn;
     int rc = mdb_txn_begin(s->env, NULL, s->read_only ? MDB_RDONLY : 0, &txn);
@@ -267,40 +151,60 @@ static int open_in_transaction(StoreState *s, int (*step)(StoreState *, MDB_txn 
     return rc;
 }
 
-static int open_databases(StoreState *s)
+/* The same, with a larger map if it is full. Not for when other threads read. */
+int store_in_any_map(StoreState *s, int (*step)(StoreState *, MDB_txn *))
 {
-    int rc = open_in_transaction(s, open_first);
+    int rc = store_in_transaction(s, step);
 
     while (rc == MDB_MAP_FULL) {
         rc = store_grow(s);
         if (rc == 0)
-            rc = open_in_transaction(s, open_first);
+            rc = store_in_transaction(s, step);
     }
-    if (rc == 0 && !s->read_only)
-        s->incarnation++;
+    return rc;
+}
+
+/* What an earlier run left in its journal goes into the environment before the file is taken for
+ * the journal of this one. Each step is on the disk before the next begins, whatever the
+ * durability. */
+static int open_for_writing(StoreState *s)
+{
+    int rc;
+
+    s->incarnation++;
+    rc = store_replay(s);
+    if (rc == 0)
+        rc = mdb_env_sync(s->env, 1);
+    if (rc == 0)
+        rc = store_log_open(s);
+    if (rc == 0)
+        rc = store_in_any_map(s, store_meta_begin_journal);
+    if (rc == 0)
+        rc = mdb_env_sync(s->env, 1);
+    if (rc == 0) {
+        store_measure(s);
+        store_preallocate(s);
+    }
     return rc;
 }
 
 /* Open, check, raise the incarnation, replay. On failure the environment is closed again. */
 int store_open(StoreState *s)
 {
-    int rc = env_open(s);
+    int rc = store_env_open(s, 0);
 
     if (rc)
         return rc;
     (void)mdb_reader_check(s->env, NULL);
     store_measure(s);
-    rc = open_databases(s);
+    rc = store_in_any_map(s, store_meta_first);
     if (rc == 0 && !s->read_only)
-        rc = store_replay(s);
+        rc = open_for_writing(s);
     if (rc) {
         store_env_close(s);
-        return rc;
+        store_log_close(s);
     }
-    store_measure(s);
-    if (!s->read_only)
-        store_preallocate(s);
-    return 0;
+    return rc;
 }
 
 /* After MDB_PANIC the environment refuses everything until it is closed and opened. */
@@ -312,9 +216,9 @@ int store_reopen(StoreState *s)
     if (s->env)
         mdb_env_close(s->env);
     s->env = NULL;
-    rc = env_open(s);
+    rc = store_env_open(s, 0);
     if (rc == 0) {
-        rc = open_in_transaction(s, open_again);
+        rc = store_in_transaction(s, store_meta_again);
         if (rc) {
             mdb_env_close(s->env);
             s->env = NULL;
@@ -328,60 +232,24 @@ int store_reopen(StoreState *s)
     return rc;
 }
 
-/* Every page as it can be read, written once more. The writer alone writes, so none changes
- * meanwhile. */
-static int write_pages_again(StoreState *s)
-{
-    uint8_t pages[STORE_MAP_SIZE_STEP];
-    uint64_t end = STORE_GET(s->stats.used_size), at = 0;
-    mdb_filehandle_t fd;
-    ssize_t size = 1;
-    int rc = mdb_env_get_fd(s->env, &fd);
-
-    while (rc == 0 && size && at < end) {
-        size = pread(fd, pages, sizeof pages, (off_t)at);
-        if (size < 0 || pwrite(fd, pages, (size_t)size, (off_t)at) != size)
-            rc = errno ? errno : EIO;
-        at += size > 0 ? (uint64_t)size : 0;
-    }
-    return rc;
-}
-
-/* Durability "process". After a sync that failed the kernel may take pages for clean that never
- * reached the disk, and the next sync would succeed without them: no sync is believed before all
- * pages were written again. Some file systems also forget what was in those pages, so the next
- * record carries every row. */
+/* Durability "process". A sync after one that failed is believed only when all was written again
+ * (store_write_again). Some file systems also forget what was in the pages that they could not
+ * write, so the next record carries every row. */
 int store_sync(StoreState *s)
 {
-    int rc = 0;
+    mdb_filehandle_t fd;
+    int rc = mdb_env_get_fd(s->env, &fd);
 
-    errno = 0;
     store_measure(s);
-    if (s->sync_failed)
-        rc = write_pages_again(s);
+    if (rc == 0 && s->sync_failed)
+        rc = store_write_again(fd, STORE_GET(s->stats.used_size));
+    if (rc == 0)
+        rc = store_log_sync(s);
     if (rc == 0)
         rc = mdb_env_sync(s->env, 1);
     s->sync_failed = rc != 0;
     if (rc)
         s->rewrite_all = 1;
-    return rc;
-}
-
-int store_mark_clean(StoreState *s)
-{
-    uint8_t clean[1] = {1};
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
-
-    if (rc)
-        return rc;
-    rc = meta_put(s, txn, "clean", clean, sizeof clean);
-    if (rc)
-        mdb_txn_abort(txn);
-    else
-        rc = mdb_txn_commit(txn);
-    if (rc == 0 && !s->sync)
-        rc = store_sync(s);
     return rc;
 }
 
@@ -446,7 +314,7 @@ static int reserve(StoreState *s, uint64_t end)
     return rc;
 }
 
-/* Blocks of the file are taken ahead of need, so that a full disk is noticed before a commit
+/* Blocks of LMDB's file are taken ahead of need, so that a full disk is noticed before a commit
  * fails on it. Half as much again is taken at a time. Where the file system cannot do it,
  * nothing is known: healthy. */
 void store_preallocate(StoreState *s)
@@ -464,7 +332,7 @@ void store_preallocate(StoreState *s)
     STORE_SET(s->stats.room_size, s->file_reserved > used ? s->file_reserved - used : 0);
     if (rc == EOPNOTSUPP || rc == ENOSYS || rc == EINVAL)
         rc = 0;
-    __atomic_store_n(&s->no_space, rc != 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&s->no_space, rc != 0 || s->log.refused, __ATOMIC_RELEASE);
 }
 
 /* --- Reading ---------------------------------------------------------------------------------- */
@@ -503,22 +371,4 @@ void store_read_end(StoreState *s, MDB_txn *txn)
 {
     mdb_txn_abort(txn);
     pthread_rwlock_unlock(&s->env_lock);
-}
-
-int store_backup(StoreState *s, const char *path)
-{
-    MDB_env *env;
-    int rc;
-
-    if (__atomic_load_n(&s->closed, __ATOMIC_ACQUIRE))
-        return STORE_ERROR_CLOSED;
-    pthread_rwlock_rdlock(&s->env_lock);
-    env = s->env;
-    __atomic_add_fetch(&s->copying, env != NULL, __ATOMIC_ACQ_REL);
-    pthread_rwlock_unlock(&s->env_lock);
-    if (env == NULL)
-        return STORE_ERROR_CLOSED;
-    rc = mdb_env_copy2(env, path, MDB_CP_COMPACT);
-    __atomic_sub_fetch(&s->copying, 1, __ATOMIC_ACQ_REL);
-    return rc;
 }

@@ -145,6 +145,7 @@ static void batch_clear(StoreState *s, StoreBatch *batch)
     batch->first_ticket = batch->ticket = 0;
     batch->row_count = batch->control_count = 0;
     batch->control_size = 0;
+    batch->complete = 0;
     /* Epoch 0 is that of fresh positions; after 2^32 batches old positions must not look
      * current. */
     if (++s->epoch == 0) {

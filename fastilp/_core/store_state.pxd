@@ -15,6 +15,8 @@ cdef extern from "store_state.h" nogil:
         STORE_ERROR_DAMAGED
         STORE_ERROR_GAVE_UP
         STORE_ERROR_FOREIGN
+        STORE_ERROR_NO_JOURNAL
+        STORE_ERROR_OTHER_JOURNAL
         STORE_FORMAT
         STORE_HEALTH_HEALTHY
         STORE_HEALTH_FAILING
@@ -50,9 +52,10 @@ cdef extern from "store_state.h" nogil:
         MDB_val key
         MDB_val value
         int deleted
+    ctypedef struct StoreLeftovers:
+        size_t count
     # The state, as far as store.pyx looks into it.
     ctypedef struct Engine "StoreState":
-        MDB_dbi journal
         MDB_dbi rows
         MDB_dbi records
         uint8_t* node_id
@@ -86,6 +89,8 @@ cdef extern from "store_state.h" nogil:
     uint64_t store_committed(const Engine* s)
     uint64_t store_folded(const Engine* s)
     int store_health(const Engine* s)
-    int store_record_read(const MDB_val* value, StoreRecord* record, uint32_t* found_format)
+    int store_read_whole(Engine* s, MDB_txn** txn, StoreLeftovers* left)
+    int store_leftovers_next(Engine* s, StoreLeftovers* left, StoreRecord* record)
+    void store_leftovers_free(StoreLeftovers* left)
     int store_control_next(const uint8_t** at, const uint8_t* end, StoreControl* control)
     void store_number_put(uint8_t* at, uint64_t number, int size)

@@ -47,51 +47,44 @@ static int stopping(StoreState *s)
 
 /* --- Committing ------------------------------------------------------------------------------- */
 
-/* An environment in panic is reopened, and the record under way takes every known row along. */
+/* An environment in panic is reopened. What was folded into it is on the disk, unless commits are
+ * not synced: then the next record takes every known row along. */
 static int mend(StoreState *s, int rc)
 {
     if (rc != MDB_PANIC && s->env != NULL)
         return 0;
     rc = store_reopen(s);
     if (rc == 0)
-        s->rewrite_all = 1;
+        s->rewrite_all = s->rewrite_all || !s->sync;
     return rc;
 }
 
-static int commit_once(StoreState *s)
+static int fold_try(StoreState *s)
 {
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+    int rc = s->env == NULL ? MDB_PANIC : store_make_room(s, 0);
 
-    if (rc)
-        return rc;
-    rc = store_record_put(s, txn, s->committing);
-    if (rc) {
-        mdb_txn_abort(txn);
-        return rc;
+    if (rc == 0)
+        rc = store_fold_slice(s);
+    while (rc == MDB_MAP_FULL) {
+        rc = store_grow(s);
+        if (rc == 0)
+            rc = store_fold_slice(s);
     }
-    return mdb_txn_commit(txn);
+    return rc;
 }
 
 static int commit_try(StoreState *s)
 {
-    int rc;
+    int rc = s->rewrite_all ? store_gather_all(s) : 0;
 
-    if (s->env == NULL)
-        return MDB_PANIC;
-    if (s->rewrite_all) {
-        rc = store_gather_all(s);
-        if (rc)
-            return rc;
-        s->rewrite_all = 0;
-    }
-    rc = store_make_room(s, store_record_size(s->committing));
-    if (rc == 0)
-        rc = commit_once(s);
-    while (rc == MDB_MAP_FULL) {
-        rc = store_grow(s);
+    if (rc)
+        return rc;
+    s->rewrite_all = 0;
+    rc = store_log_append(s, s->committing);
+    while (rc == STORE_ERROR_FULL) {
+        rc = fold_try(s);
         if (rc == 0)
-            rc = commit_once(s);
+            rc = store_log_append(s, s->committing);
     }
     return rc;
 }
@@ -105,7 +98,7 @@ static void commit_done(StoreState *s, uint64_t started_us)
     STORE_ADD(s->stats.rows, batch->row_count);
     STORE_ADD(s->stats.controls, batch->control_count);
     STORE_ADD(s->stats.journal_records, 1);
-    STORE_ADD(s->stats.journal_bytes, store_record_size(batch));
+    STORE_ADD(s->stats.journal_bytes, store_log_bytes(batch));
     STORE_SET(s->stats.last_commit_us, took_us);
     if (took_us > STORE_GET(s->stats.slowest_commit_us))
         STORE_SET(s->stats.slowest_commit_us, took_us);
@@ -113,8 +106,6 @@ static void commit_done(StoreState *s, uint64_t started_us)
     store_publish(s, batch->ticket);
     store_remember(s, batch);
     store_queue_done(s);
-    store_measure(s);
-    store_preallocate(s);
 }
 
 /* The record stays in memory and is tried until it is on the disk; close() waits a bounded time
@@ -143,20 +134,6 @@ static void commit(StoreState *s)
 
 /* --- Between commits -------------------------------------------------------------------------- */
 
-static int fold_try(StoreState *s)
-{
-    int rc = s->env == NULL ? MDB_PANIC : store_make_room(s, 0);
-
-    if (rc == 0)
-        rc = store_fold_slice(s);
-    while (rc == MDB_MAP_FULL) {
-        rc = store_grow(s);
-        if (rc == 0)
-            rc = store_fold_slice(s);
-    }
-    return rc;
-}
-
 /* A fold that fails loses nothing: the journal still has it. It is tried again after a pause. */
 static int fold(StoreState *s)
 {
@@ -168,13 +145,14 @@ static int fold(StoreState *s)
         (void)mend(s, rc);
     } else {
         store_measure(s);
+        store_preallocate(s);
     }
     return rc;
 }
 
 static int fold_pending(const StoreState *s)
 {
-    return s->fold_ticket || s->dirty_count || STORE_GET(s->stats.journal_records);
+    return s->round.ticket || s->dirty_count || STORE_GET(s->stats.journal_records);
 }
 
 static void tick(StoreState *s, uint64_t now_ms)
@@ -189,8 +167,10 @@ static void tick(StoreState *s, uint64_t now_ms)
         set_failing(s, FAILING_SYNC, rc);
         s->unsynced = rc != 0;
     }
-    if (__atomic_load_n(&s->no_space, __ATOMIC_RELAXED))
+    if (__atomic_load_n(&s->no_space, __ATOMIC_RELAXED)) {
+        store_log_ahead(s);
         store_preallocate(s);
+    }
     if (now_ms >= s->next_reader_check_ms) {
         s->next_reader_check_ms = now_ms + STORE_READER_CHECK_MS;
         (void)mdb_reader_check(s->env, NULL);
@@ -262,7 +242,10 @@ static Turn next_turn(StoreState *s)
 static void commit_turn(StoreState *s)
 {
     commit(s);
-    if (!s->gave_up && store_fold_wanted(s) && store_now_ms() >= s->fold_pause_until_ms)
+    if (s->gave_up)
+        return;
+    store_log_ahead(s);
+    if (store_fold_wanted(s) && store_now_ms() >= s->fold_pause_until_ms)
         (void)fold(s);
 }
 
@@ -364,6 +347,7 @@ int store_stop(StoreState *s)
     pthread_cond_broadcast(&s->committed_changed);
     pthread_mutex_unlock(&s->mutex);
     store_env_close(s);
+    store_log_close(s);
     return s->gave_up ? STORE_ERROR_GAVE_UP : 0;
 }
 
@@ -376,6 +360,9 @@ void store_poison(StoreState *s)
     s->thread_started = 0;
     s->env = NULL;
 }
+
+/* They are copied as an array. */
+_Static_assert(sizeof(StoreStats) == 15 * sizeof(uint64_t), "a number that is not a uint64_t");
 
 void store_stats_copy(const StoreState *s, StoreStats *copy)
 {

@@ -114,7 +114,8 @@ def test_http_03_tokens(node: NodeProcess, api: Api) -> None:
     for wrong in (f"x{token[1:]}", f"{token[:-1]}x", token[:-1], f"{token}x", token.upper(), ""):
         assert post(api, prepare(), Authorization=f"Bearer {wrong}").status in (400, 401), wrong
     # The data directory has hashes that need the seed.
-    assert token.encode() not in (node.data_dir / "data.mdb").read_bytes()
+    for name in ("data.mdb", "journal"):
+        assert token.encode() not in (node.data_dir / name).read_bytes()
 
 
 def test_http_04_client(node: NodeProcess, api: Api) -> None:

@@ -1,5 +1,5 @@
-"""A node's ledger as an auditor reads it: by py-lmdb, in a process of its own, from
-docs/ledger.md.
+"""A node's ledger as an auditor reads it: by py-lmdb and the tests' own reader of the journal, in a
+process of its own, from docs/ledger.md.
 
 Nothing of fastilp is imported, so that the product's reading of its own bytes proves nothing
 here. Two copies of LMDB in one process lose its locks, which is why `read` starts this file as
@@ -7,14 +7,15 @@ a program.
 """
 
 import json
-import struct
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import lmdb
 import msgpack
+
+from tests.storage.rows import environment as with_tests
+from tests.storage.snapshot import read as snapshot_of
 
 COUNTERS = (
     "debits_pending",
@@ -28,7 +29,6 @@ COUNTERS = (
 ROW_SIZE = 128
 ID_SIZE = 16
 ACCOUNT_KEY = b"ledger/account/"
-DELETED = 0xFFFFFFFF
 
 Counters = dict[str, int]
 Books = dict[str, dict[str, Counters]]
@@ -37,7 +37,7 @@ Books = dict[str, dict[str, Counters]]
 def read(directory: Path) -> Books:
     """Asset `<code>/<scale>` -> account name, the internal ones included -> its seven counters."""
     command = [sys.executable, __file__, str(directory)]
-    output = subprocess.run(command, capture_output=True, text=True, check=False)
+    output = subprocess.run(command, capture_output=True, text=True, check=False, env=with_tests())
     assert output.returncode == 0, output.stderr
     books: Books = json.loads(output.stdout)
     return books
@@ -61,43 +61,13 @@ def balances(books: Books, assets: Mapping[str, str], *, settled: bool = False) 
     }
 
 
-def journal_record(record: bytes, rows: dict[bytes, bytes], records: dict[bytes, bytes]) -> None:
-    """Apply one: rows are absolute, control records are put or deleted in order."""
-    _, _, row_count, control_count, _, _, _ = struct.unpack_from("<HHIIIQQ", record)
-    offset = struct.calcsize("<HHIIIQQ")
-    for _ in range(row_count):
-        row = record[offset : offset + ROW_SIZE]
-        rows[row[:ID_SIZE]] = row
-        offset += ROW_SIZE
-    for _ in range(control_count):
-        key_size, value_size = struct.unpack_from("<II", record, offset)
-        offset += 8
-        key = record[offset : offset + key_size]
-        offset += key_size
-        if value_size == DELETED:
-            records.pop(key, None)
-            continue
-        records[key] = record[offset : offset + value_size]
-        offset += value_size
-    assert offset == len(record), "a journal record has bytes too many or too few"
-
-
-def from_lmdb(directory: str) -> Books:
-    with lmdb.open(directory, readonly=True, max_dbs=8) as environment:
-        databases = {
-            name: environment.open_db(name.encode(), create=False)
-            for name in ("rows", "records", "journal")
-        }
-        with environment.begin() as transaction:
-            rows = dict(transaction.cursor(databases["rows"]))
-            records = dict(transaction.cursor(databases["records"]))
-            for _, record in transaction.cursor(databases["journal"]):
-                journal_record(record, rows, records)
+def from_disk(directory: str) -> Books:
+    snapshot = snapshot_of(directory)
     books: Books = {}
-    for key, value in records.items():
+    for key, value in snapshot.records.items():
         if key.startswith(ACCOUNT_KEY):
             _, name, code, scale, *_ = msgpack.unpackb(value)
-            row = rows.get(key[len(ACCOUNT_KEY) :], bytes(ROW_SIZE))
+            row = snapshot.rows.get(key[len(ACCOUNT_KEY) :], bytes(ROW_SIZE))
             numbers = [
                 int.from_bytes(row[start : start + 16], "little")
                 for start in range(ID_SIZE, ROW_SIZE, 16)
@@ -109,4 +79,4 @@ def from_lmdb(directory: str) -> Books:
 
 
 if __name__ == "__main__":
-    print(json.dumps(from_lmdb(sys.argv[1])))
+    print(json.dumps(from_disk(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""The independent reader of a store: py-lmdb, in another process."""
+"""The independent reader of a store: py-lmdb and `journal`, in another process."""
 
 import json
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ class Seen:
     rows: dict[bytes, bytes]
     records: dict[bytes, bytes]
     tickets: list[tuple[int, int]]
+    places: list[tuple[int, int]]
+    databases: list[str]
     meta: dict[str, bytes]
 
 
@@ -25,5 +27,7 @@ def read(path: Path) -> Seen:
         rows=from_hex(found["rows"]),
         records=from_hex(found["records"]),
         tickets=[(first, last) for first, last in found["tickets"]],
+        places=[(at, end) for at, end in found["places"]],
+        databases=found["databases"],
         meta={key: bytes.fromhex(value) for key, value in found["meta"].items()},
     )

@@ -1,7 +1,8 @@
 /* LD_PRELOAD: a disk that misbehaves while files exist in the directory FASTILP_TEST_DISK.
  *
- *   stall        fdatasync waits until the file is gone
- *   sync-eio     fdatasync fails with EIO
+ *   stall        fdatasync, and a write that is synced (O_DSYNC), wait until the file is gone
+ *   sync-eio     they fail with EIO, the write when all has been written
+ *   torn         a synced write of more than a page writes the first one alone, and fails with EIO
  *   write-enospc data pages cannot be written (ENOSPC)
  *   write-eio    the same with EIO
  *   meta-eio     only short writes fail, which are LMDB's meta pages: it then refuses everything
@@ -9,8 +10,9 @@
  *   late-wake    a thread beside the main one that writes to an eventfd loses the processor right
  *                after, until the file is gone: not a disk, but the same thread
  *
- * If `image` exists it is what the disk has of the file: fdatasync brings it each page written
- * since the last one, and one that fails forgets which those were, as the kernel may.
+ * If `image` exists it is what the disk has of data.mdb: fdatasync brings it each page written
+ * since the last one, and one that fails forgets which those were, as the kernel may. The same with
+ * `image-journal` and the journal.
  */
 
 #define _GNU_SOURCE
@@ -29,7 +31,8 @@
 #define PAGE 4096
 #define PAGES 65536
 
-static char written[PAGES];
+static char written[2][PAGES];
+static const char *const IMAGES[] = {"image", "image-journal"};
 
 static int flag_path(char *path, size_t size, const char *name)
 {
@@ -63,23 +66,38 @@ static int write_fault(size_t size)
     return size < PAGE && flag("meta-eio") ? EIO : 0;
 }
 
-static void note_written(off_t at, size_t size)
+/* 0 for data.mdb, 1 for the journal, -1 for anything else. */
+static int kind_of(int fd)
+{
+    char link[64], path[4096];
+    ssize_t size;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    size = readlink(link, path, sizeof path - 1);
+    path[size > 0 ? size : 0] = 0;
+    if (strstr(path, "/data.mdb"))
+        return 0;
+    return strstr(path, "/journal") ? 1 : -1;
+}
+
+static void note_written(int fd, off_t at, size_t size)
 {
     size_t page = (size_t)at / PAGE, last = ((size_t)at + size - 1) / PAGE;
+    int kind = kind_of(fd);
 
-    for (; size && page <= last && page < PAGES; page++)
-        written[page] = 1;
+    for (; kind >= 0 && size && page <= last && page < PAGES; page++)
+        written[kind][page] = 1;
 }
 
 /* Past the file's end a page reads short: what is missing are zeros. */
-static void bring_to_image(int fd, const char *image_path)
+static void bring_to_image(int fd, int kind, const char *image_path)
 {
     int image = open(image_path, O_WRONLY);
 
     for (off_t page = 0; page < PAGES; page++) {
         char bytes[PAGE] = {0};
 
-        if (written[page] && pread(fd, bytes, PAGE, page * PAGE) >= 0)
+        if (written[kind][page] && pread(fd, bytes, PAGE, page * PAGE) >= 0)
             REAL("pwrite", ssize_t, int, const void *, size_t, off_t)(image, bytes, PAGE,
                                                                       page * PAGE);
     }
@@ -88,25 +106,42 @@ static void bring_to_image(int fd, const char *image_path)
 
 int fdatasync(int fd)
 {
+    int kind = kind_of(fd), failing;
     char image_path[4096];
-    int failing;
 
     while (flag("stall"))
         usleep(2000);
     failing = flag("sync-eio");
-    if (!failing && flag_path(image_path, sizeof image_path, "image"))
-        bring_to_image(fd, image_path);
-    memset(written, 0, sizeof written);
+    if (kind >= 0) {
+        if (!failing && flag_path(image_path, sizeof image_path, IMAGES[kind]))
+            bring_to_image(fd, kind, image_path);
+        memset(written[kind], 0, sizeof written[kind]);
+    }
     return failing ? fails(EIO) : REAL("fdatasync", int, int)(fd);
+}
+
+static ssize_t pwrite_synced(int fd, const void *data, size_t size, off_t at)
+{
+    int torn = size > PAGE && flag("torn");
+    ssize_t done;
+
+    while (flag("stall"))
+        usleep(2000);
+    done = REAL("pwrite", ssize_t, int, const void *, size_t, off_t)(fd, data,
+                                                                     torn ? PAGE : size, at);
+    return torn || flag("sync-eio") ? fails(EIO) : done;
 }
 
 ssize_t pwrite(int fd, const void *data, size_t size, off_t at)
 {
     int fault = write_fault(size);
 
-    note_written(at, size);
-    return fault ? fails(fault)
-                 : REAL("pwrite", ssize_t, int, const void *, size_t, off_t)(fd, data, size, at);
+    note_written(fd, at, size);
+    if (fault)
+        return fails(fault);
+    if (kind_of(fd) == 1 && (fcntl(fd, F_GETFL) & O_DSYNC) == O_DSYNC)
+        return pwrite_synced(fd, data, size, at);
+    return REAL("pwrite", ssize_t, int, const void *, size_t, off_t)(fd, data, size, at);
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at)
@@ -136,7 +171,7 @@ ssize_t writev(int fd, const struct iovec *parts, int count)
 {
     int fault = write_fault(total(parts, count));
 
-    note_written(lseek(fd, 0, SEEK_CUR), total(parts, count));
+    note_written(fd, lseek(fd, 0, SEEK_CUR), total(parts, count));
     return fault ? fails(fault)
                  : REAL("writev", ssize_t, int, const struct iovec *, int)(fd, parts, count);
 }
@@ -145,7 +180,7 @@ ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at)
 {
     int fault = write_fault(total(parts, count));
 
-    note_written(at, total(parts, count));
+    note_written(fd, at, total(parts, count));
     return fault ? fails(fault)
                  : REAL("pwritev", ssize_t, int, const struct iovec *, int, off_t)(fd, parts,
                                                                                     count, at);
