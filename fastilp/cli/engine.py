@@ -8,6 +8,9 @@ import typer
 from fastilp.cli.lazy import Lazy, lazy_group
 
 ENGINES = {
+    "ethereum": Lazy(
+        "fastilp.cli.engine_ethereum", "Settle in ETH or an ERC-20 token.", "ethereum"
+    ),
     "conformance": Lazy(
         "fastilp.cli.engine_conformance",
         "Try an engine, by whomever, against the rules of RFC 38.",

@@ -24,6 +24,8 @@ class Engine(ABC, Generic[Settings]):
     """Decimals of the ledger's smallest unit: `send_money` gets whole units of it."""
     units_max: int | None = None
     """The largest payment that the ledger can carry at all."""
+    at_a_time = 16
+    """So many calls of send_money are under way at most."""
 
     def __init__(self, context: Context, settings: Settings) -> None:
         self.context = context

@@ -15,12 +15,13 @@ from fastilp.engines.store import CREDITS, Change, Store
 from fastilp.errors import UsageError
 
 KEY_BYTES_MAX = 255
+AT_A_TIME = 16
 
 
 class Credits:
     def __init__(self, store: Store, connector: Connector, settings: EngineSettings) -> None:
         self._connector = connector
-        self.outbox = Outbox(store, CREDITS, self._tell, settings)
+        self.outbox = Outbox(store, CREDITS, self._tell, settings, AT_A_TIME)
 
     def add(self, change: Change, account_id: str, quantity: Quantity, key: str) -> bool:
         """See `OwnChange.credit`."""

@@ -50,7 +50,9 @@ class Host:
         self._credits = Credits(self._store, self._connector, settings)
         context = Context(self._store, self._connector, self._credits, self._registry)
         self.engine = kind(context, settings)
-        self._payments = Payments(self._store, self.engine.send_money, settings)
+        self._payments = Payments(
+            self._store, self.engine.send_money, settings, self.engine.at_a_time
+        )
         self._accounts = Accounts(self._store, self.engine, settings)
         self._answers = Answers(self._store)
         self._registry.register(_Figures(self))

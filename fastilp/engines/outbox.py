@@ -17,7 +17,6 @@ from fastilp.engines.store import Change, Store
 from fastilp.errors import StorageError
 
 WAITING, DONE = "waiting", "done"
-AT_A_TIME = 16
 # An operator hears of what has failed this often, and of each failure in the log.
 FAILING_TRIES = 5
 _NOTE_LENGTH_MAX = 300
@@ -31,14 +30,16 @@ _log = structlog.get_logger("fastilp.engine")
 class Outbox:
     """Of one table of the store."""
 
-    def __init__(self, store: Store, table: bytes, work: Work, settings: EngineSettings) -> None:
+    def __init__(
+        self, store: Store, table: bytes, work: Work, settings: EngineSettings, at_a_time: int
+    ) -> None:
         self._store = store
         self._table = table
         self._word = table.decode().removesuffix("s")
         self._work = work
         self._settings = settings
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._turn = asyncio.Semaphore(AT_A_TIME)
+        self._turn = asyncio.Semaphore(at_a_time)
         self._added: list[str] = []
         self._running = False
         self.failing: dict[str, str] = {}

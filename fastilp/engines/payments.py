@@ -22,10 +22,10 @@ NOTHING = Quantity(0, 0)
 class Payments:
     """`send` is the engine's send_money."""
 
-    def __init__(self, store: Store, send: Send, settings: EngineSettings) -> None:
+    def __init__(self, store: Store, send: Send, settings: EngineSettings, at_a_time: int) -> None:
         self._store = store
         self._send = send
-        self.outbox = Outbox(store, PAYMENTS, self._pay, settings)
+        self.outbox = Outbox(store, PAYMENTS, self._pay, settings, at_a_time)
 
     def take(
         self, account_id: str, quantity: Quantity, key: str, scale: int, units_max: int | None

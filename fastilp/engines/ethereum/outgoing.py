@@ -1,0 +1,254 @@
+"""Payments: each under its key is one transaction, whatever happens. Imports the neighbours.
+
+A signed transaction is in the store before it is sent. It can only be mined at its nonce, and all
+that replaces it, at a higher fee, has the same nonce: so the payment is made at most once. It is
+done when it is mined and has its confirmations. If the transaction failed, or the nonce was used by
+a transaction of another program with our key, then ours can never be mined any more, and the
+payment gets a new one. That must be seen in a block: what cannot be told is waited for.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+from fastilp.engines.backoff import now_ms
+from fastilp.engines.context import Context
+from fastilp.engines.errors import NotNowError
+from fastilp.engines.ethereum.fees import (
+    FALLBACK_GAS,
+    TRANSFER_GAS,
+    Fees,
+    bumped,
+    market,
+    most_per_gas,
+)
+from fastilp.engines.ethereum.rpc import Rpc, RpcError, as_number
+from fastilp.engines.ethereum.settings import EthereumSettings
+from fastilp.engines.ethereum.signing import Key
+
+# transfer(address,uint256) and balanceOf(address) of ERC-20.
+_TRANSFER, _BALANCE_OF = "a9059cbb", "70a08231"
+# Each offers a quarter more: after so many only the market is waited for.
+REPLACEMENTS_MAX = 20
+# What is above the block that a payment was signed at may have been below it before.
+REORGANISED_BLOCKS_MAX = 16
+KEPT_MS = 90 * 24 * 3_600_000
+
+
+class Outgoing:
+    def __init__(self, context: Context, rpc: Rpc, key: Key, settings: EthereumSettings) -> None:
+        self._context = context
+        self._rpc = rpc
+        self._key = key
+        self._settings = settings
+        # Of the choice of nonces: two payments at the same time must not choose the same.
+        self._lock = asyncio.Lock()
+
+    async def pay(self, to: str, units: int, key: str, chain_id: int) -> None:
+        """Returns when it is done. Raises NotNowError to be called again."""
+        with self._context.read() as records:
+            record = records.get(f"sent/{key}")
+        if record is None:
+            async with self._lock:
+                record = await self._prepare(to, units, key, chain_id)
+        while record["state"] == "pending":
+            await self._send(record)
+            record = await self._wait(key, record)
+
+    async def resend(self) -> None:
+        """What the node has forgotten, by a restart or a reorganisation. In the order of their
+        nonces: a missing one holds up all behind it."""
+        for record in self._pending():
+            known = await self._rpc.call("eth_getTransactionByHash", record["hashes"][-1])
+            if known is None:
+                with contextlib.suppress(RpcError):
+                    # Its own turn will say what is wrong with it.
+                    await self._send(record)
+
+    def sweep(self) -> None:
+        """Forget what was done long ago."""
+        with self._context.change() as change:
+            for name, record in change.items("sent/"):
+                if record["state"] == "done" and record["done_ms"] < now_ms() - KEPT_MS:
+                    change.delete(name)
+
+    async def _prepare(self, to: str, units: int, key: str, chain_id: int) -> dict[str, Any]:
+        """Chooses the nonce, signs, writes down."""
+        token = self._settings.token_address
+        fields: dict[str, Any] = {"to": to, "value": units, "chainId": chain_id}
+        if token is not None:
+            data = "0x" + _TRANSFER + _word(int(to, 16)) + _word(units)
+            fields |= {"to": token, "value": 0, "data": data}
+        fees = await market(
+            self._rpc, self._settings.transaction_type, self._settings.max_fee_per_gas
+        )
+        fields["gas"] = await self._gas(fields)
+        await self._check_funds(fields, fees, units)
+        nonces = [record["fields"]["nonce"] + 1 for record in self._pending()]
+        count = await self._count("pending")
+        fields["nonce"] = max([count, *nonces])
+        record = {
+            "state": "pending",
+            "fields": _texts(fields),
+            "units": str(units),
+            "block": await self._rpc.number("eth_blockNumber"),
+            "raws": [],
+            "hashes": [],
+        }
+        return self._sign(key, record, fees)
+
+    async def _gas(self, fields: dict[str, Any]) -> int:
+        call = {"from": self._key.address, "to": fields["to"], "value": hex(fields["value"])}
+        try:
+            found = await self._rpc.number(
+                "eth_estimateGas", call | {"data": fields.get("data", "0x")}
+            )
+        except RpcError:
+            return FALLBACK_GAS
+        # A contract's cost may change until it is mined; what is not used is not paid.
+        return found if found == TRANSFER_GAS else found * 5 // 4
+
+    async def _check_funds(self, fields: dict[str, Any], fees: Fees, units: int) -> None:
+        """A nonce once chosen must be used, so what cannot be paid does not get one."""
+        mined = await self._count("latest")
+        pending = [each for each in self._pending() if each["fields"]["nonce"] >= mined]
+        need = _cost(fields, fees) + sum(_cost(each["fields"], each["fees"]) for each in pending)
+        have = await self._rpc.number("eth_getBalance", self._key.address, "latest")
+        if have < need:
+            raise NotNowError(f"{self._key.address} has {have} wei, and {need} are needed")
+        if self._settings.token_address is not None:
+            data = "0x" + _BALANCE_OF + _word(int(self._key.address, 16))
+            call = {"to": self._settings.token_address, "data": data}
+            tokens = as_number(await self._rpc.call("eth_call", call, "latest"))
+            wanted = units + sum(int(each["units"]) for each in pending)
+            if tokens < wanted:
+                message = f"{self._key.address} has {tokens} units of the token, not {wanted}"
+                raise NotNowError(message)
+
+    def _pending(self) -> list[dict[str, Any]]:
+        """By their nonces."""
+        with self._context.read() as records:
+            sent = [record for _, record in records.items("sent/")]
+        pending = [record for record in sent if record["state"] == "pending"]
+        return sorted(pending, key=lambda record: int(record["fields"]["nonce"]))
+
+    def _sign(self, key: str, record: dict[str, Any], fees: Fees) -> dict[str, Any]:
+        """The record with one transaction more, on the disk."""
+        fields = _numbers(record["fields"]) | fees
+        if "maxFeePerGas" in fees:
+            fields["type"] = 2
+        raw, transaction_hash = self._key.sign_transaction(fields)
+        signed = record | {
+            "fees": {name: str(fee) for name, fee in fees.items()},
+            "raws": [*record["raws"], raw],
+            "hashes": [*record["hashes"], transaction_hash],
+        }
+        with self._context.change() as change:
+            change.put(f"sent/{key}", signed)
+        return signed
+
+    async def _send(self, record: dict[str, Any]) -> None:
+        """The newest. Nodes refuse what they know already: only what matters is raised."""
+        try:
+            await self._rpc.call("eth_sendRawTransaction", record["raws"][-1])
+        except RpcError:
+            for transaction_hash in record["hashes"]:
+                if await self._rpc.call("eth_getTransactionByHash", transaction_hash) is not None:
+                    return
+            if await self._count("latest") <= record["fields"]["nonce"]:
+                raise
+
+    async def _wait(self, key: str, record: dict[str, Any]) -> dict[str, Any]:
+        """Until it is done, or a replacement is signed. Raises NotNowError if it never will be."""
+        nonce, begun = record["fields"]["nonce"], time.monotonic()
+        while True:
+            head = await self._rpc.number("eth_blockNumber")
+            deep = head - self._settings.confirmations
+            receipt = await self._receipt(record)
+            if receipt is not None and as_number(receipt["blockNumber"]) <= deep:
+                return self._ended(key, receipt)
+            if receipt is None and deep >= 0 and await self._count(hex(deep)) > nonce:
+                other = await self._user_of(nonce, record["block"], deep)
+                if other not in record["hashes"]:
+                    self._give_up(key, f"its nonce {nonce} was used by {other}")
+            waited_ms = (time.monotonic() - begun) * 1_000
+            if receipt is None and waited_ms >= self._settings.bump_after_ms:
+                return await self._replace(key, record)
+            await asyncio.sleep(self._settings.poll_frequency / 1_000)
+
+    async def _user_of(self, nonce: int, first: int, last: int) -> str:
+        """The hash of our transaction with this nonce, which is between these blocks. Raises
+        NotNowError if the node cannot show it."""
+        first = max(min(first - REORGANISED_BLOCKS_MAX, last), 0)
+        while first < last:
+            middle = (first + last) // 2
+            if await self._count(hex(middle)) > nonce:
+                last = middle
+            else:
+                first = middle + 1
+        block = await self._rpc.block(first, whole=True)
+        for transaction in block["transactions"]:
+            is_ours = transaction["from"].lower() == self._key.address
+            if is_ours and as_number(transaction["nonce"]) == nonce:
+                return str(transaction["hash"])
+        raise NotNowError(f"the nonce {nonce} is used, and the node does not show by what")
+
+    async def _receipt(self, record: dict[str, Any]) -> dict[str, Any] | None:
+        for transaction_hash in record["hashes"]:
+            receipt = await self._rpc.receipt(transaction_hash)
+            if receipt is not None:
+                return receipt
+        return None
+
+    def _ended(self, key: str, receipt: dict[str, Any]) -> dict[str, Any]:
+        transaction_hash = str(receipt["transactionHash"])
+        if as_number(receipt.get("status", "0x1")) != 1:
+            self._give_up(key, f"the transaction {transaction_hash} failed")
+        done = {"state": "done", "hash": transaction_hash, "done_ms": now_ms()}
+        with self._context.change() as change:
+            change.put(f"sent/{key}", done)
+        self._context.log.info("paid", key=key, transaction=transaction_hash)
+        return done
+
+    def _give_up(self, key: str, why: str) -> None:
+        """Nothing of it can be mined any more. The next call makes a new transaction."""
+        with self._context.change() as change:
+            change.delete(f"sent/{key}")
+        raise NotNowError(why)
+
+    async def _replace(self, key: str, record: dict[str, Any]) -> dict[str, Any]:
+        """With the same nonce and a higher fee, if there is one."""
+        old = {name: int(fee) for name, fee in record["fees"].items()}
+        now = await market(
+            self._rpc, self._settings.transaction_type, self._settings.max_fee_per_gas
+        )
+        fees = bumped(old, now, self._settings.max_fee_per_gas)
+        if fees is None or len(record["raws"]) > REPLACEMENTS_MAX:
+            return record
+        nonce = record["fields"]["nonce"]
+        signed = self._sign(key, record, fees)
+        self._context.log.warning("payment offers more", key=key, nonce=nonce, fees=signed["fees"])
+        return signed
+
+    async def _count(self, block: str) -> int:
+        return await self._rpc.number("eth_getTransactionCount", self._key.address, block)
+
+
+def _word(number: int) -> str:
+    return f"{number:064x}"
+
+
+def _texts(fields: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no numbers of 256 bits."""
+    return fields | {"value": str(fields["value"])}
+
+
+def _numbers(fields: dict[str, Any]) -> dict[str, Any]:
+    return fields | {"value": int(fields["value"])}
+
+
+def _cost(fields: dict[str, Any], fees: Any) -> int:
+    """At most."""
+    most = most_per_gas({name: int(fee) for name, fee in fees.items()})
+    return int(fields["value"]) + int(fields["gas"]) * most
