@@ -170,10 +170,10 @@ class Payments:
         return payment.shown(self._now_ms())
 
     def find(self, account: Account, payment_id: str) -> PaymentRecord:
-        """Raises NoPaymentError."""
+        """As it is now, and on its way to the disk. Raises NoPaymentError."""
         payment = self.running(account, payment_id)
         if payment is not None:
-            return payment.shown(self._now_ms())
+            return self._written(payment)
         store, record = self._ledger.store, None
         if store is not None:
             record = PAYMENTS.get(store, _canonical(payment_id))
@@ -194,7 +194,7 @@ class Payments:
         for name in PAYMENTS_OF.page(store, beginning_of(account.id), behind, limit):
             payment = self._running.get(name.payment_id)
             if payment is not None:
-                yield payment.shown(self._now_ms())
+                yield self._written(payment)
             elif (record := PAYMENTS.get(store, name.payment_id)) is not None:
                 yield record
 
@@ -277,6 +277,10 @@ class Payments:
         except StorageError:
             # What cannot be written down is not to be sent.
             payment.stop(INTERRUPTED)
+
+    def _written(self, payment: Payment) -> PaymentRecord:
+        self._put(payment)
+        return payment.shown(self._now_ms())
 
     def _put_last(self, payment: Payment, also: Also) -> None:
         record = payment.to_put(self._now_ms())

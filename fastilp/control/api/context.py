@@ -208,14 +208,18 @@ class Context:
         await self._committed(ticket)
         return response
 
-    async def _committed(self, ticket: int) -> None:
+    async def lasting(self) -> None:
+        """What is shown next is on the disk, so that a crash takes nothing of it back."""
+        await self._committed(self.switch.ledger.ticket, "what there is to show")
+
+    async def _committed(self, ticket: int, what: str = "the change is made, and it") -> None:
         ledger = self.switch.ledger
         if not isinstance(ledger, Ledger):
             return
         try:
             await ledger.committed(ticket)
         except StorageError as error:
-            detail = f"the change is made, and not on the disk yet: {error}"
+            detail = f"{what} is not on the disk yet: {error}"
             raise Problem(503, detail) from None
 
 

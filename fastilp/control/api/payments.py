@@ -163,6 +163,7 @@ def _add_views(routes: APIRouter, context: Context, payments: Payments) -> None:
             page.pop()
             query = f"limit={limit}&after={page[-1].payment_id}"
             headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+        await context.lasting()
         shown = (json_bytes(payment_json(record)) for record in page)
         body = b"".join([piece async for piece in in_pieces(b"[", shown, b"]")])
         return json_response(body, headers=headers)
@@ -184,6 +185,7 @@ def _add_views(routes: APIRouter, context: Context, payments: Payments) -> None:
         """A payment as it is now."""
         account = context.account(request, username).account
         record = _found(payments, account, payment_id)
+        await context.lasting()
         return json_response(json_bytes(payment_json(record)))
 
     @routes.get("/accounts/{username}/payments/{payment_id}/events", **documented.events())
@@ -191,7 +193,8 @@ def _add_views(routes: APIRouter, context: Context, payments: Payments) -> None:
         """Server-sent events: `progress`, up to ten a second, and `ended`, the last one."""
         account = context.account(request, username).account
         _found(payments, account, payment_id)
-        return Pieces(_events(payments, account, payment_id), "text/event-stream")
+        events = _events(context, payments, account, payment_id)
+        return Pieces(events, "text/event-stream")
 
 
 def _upgrade_required() -> Problem:
@@ -199,13 +202,18 @@ def _upgrade_required() -> Problem:
 
 
 async def _events(
-    payments: Payments, account: Account, payment_id: str
+    context: Context, payments: Payments, account: Account, payment_id: str
 ) -> AsyncGenerator[bytes, None]:
     last: PaymentRecord | None = None
     quiet = 0
     while True:
         payment = payments.running(account, payment_id)
-        record = payments.find(account, payment_id)
+        try:
+            record = payments.find(account, payment_id)
+            await context.lasting()
+        except (NoPaymentError, Problem):
+            # Its account is gone, or the disk: nothing more can be said.
+            return
         if payment is None:
             yield _event("ended", record)
             return
