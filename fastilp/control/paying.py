@@ -26,6 +26,9 @@ STATES = (RUNNING, COMPLETED, FAILED, CANCELLED, INTERRUPTED)
 
 DEFAULT_SLIPPAGE = Decimal("0.015")
 
+# A record has room for an eighth more than is in flight: not every packet needs one.
+_ROOM_DIVISOR = 8
+
 
 @dataclass(frozen=True)
 class Order:
@@ -177,7 +180,11 @@ class Payment:
 
     def to_put(self, now_ms: int) -> PaymentRecord:
         """The same with room for what may be sent until the next one is written."""
-        in_flight = self._in_flight + self._in_flight // 2
+        in_flight = self._in_flight + self._in_flight // _ROOM_DIVISOR
+        if self._before.source_amount is not None:
+            # No more is ever sent than was ordered and is not uncertain already.
+            left = self._before.source_amount - self._sent - self._before.uncertain_amount
+            in_flight = max(self._in_flight, min(in_flight, left))
         self._covered = self._sent + in_flight
         return self._with_figures(in_flight, now_ms)
 

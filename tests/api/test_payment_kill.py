@@ -17,6 +17,7 @@ ALICE = "alice-password"
 AMOUNT = 1_000_000
 PACKET_MAX = 500
 """So that a payment has some thousand packets."""
+IN_FLIGHT_MAX = 100 * PACKET_MAX
 
 
 class Scene:
@@ -39,6 +40,8 @@ class Scene:
             ilp_address="example.node_b",
             ilp_over_http_outgoing_token="node_a-password",
             ilp_over_http_url=f"http://{self.b.http}/accounts/node_a/ilp",
+            # What a crash may cost at most.
+            max_in_flight_amount=IN_FLIGHT_MAX,
         )
         at_a.close()
 
