@@ -6,6 +6,7 @@ answers that it lost, what the receiver got.
 
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,19 +100,30 @@ def test_lost_answers(world: World, soak: bool) -> None:
         assert amount <= paid["delivered_amount"] <= amount + hop.paid()
 
 
-def test_a_payer_of_npm(world: World) -> None:
-    """ilp-protocol-stream gives up at R00, so it is told T00 of what was lost."""
+@pytest.mark.parametrize("role", ["stream", "pay"])
+def test_payers_of_npm(world: World, role: str) -> None:
+    """They give up at R00, so they are told T00 of what was lost."""
     told = world.right.call("GET", "/accounts/carol/spsp", token="")
+    amount = 3_000
     payment = {
         "destinationAccount": told["destination_account"],
         "sharedSecret": told["shared_secret"],
-        "amount": str(amount_of(False) // 10),
+        "amount": str(amount) if role == "stream" else f"{Decimal(amount).scaleb(-9):f}",
+        "slippage": 0.01,
     }
-    task = {"role": "stream", "plugin": world.left.btp("alice"), "payments": [payment]}
+    task = {
+        "role": role,
+        "plugin": world.left.btp("alice"),
+        "payments": [payment],
+        "prices": {"XRP": 1},
+    }
     source = random.Random(3)
     losses = Losses(lambda packet: packet.amount > 0 and source.random() < 0.2, code="T00")
     with lossy_hop(world.left, world.right, losses) as hop:
         with stopping(payer := Script("payer.js", task)):
             event = payer.event("paid", PAID_SECONDS)
-        assert event["sent"] == event["delivered"] == payment["amount"]
-        world.check(hop, int(payment["amount"]))
+        scale = 0 if role == "stream" else 9
+        assert event.get("error") is None
+        assert int(Decimal(event["sent"]).scaleb(scale)) == amount
+        assert int(Decimal(event["delivered"]).scaleb(scale)) == amount
+        world.check(hop, amount)

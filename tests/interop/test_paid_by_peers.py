@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -162,25 +163,32 @@ def test_a_small_path(world: World, soak: bool) -> None:
     assert paid.delivered == amount
 
 
-def test_a_storm_that_clears(world: World, soak: bool) -> None:
-    """The credit of the payer ends half-way, T04 until there is more."""
-    if world.transport == "http" and not soak:
-        pytest.skip("one transport is enough for every day: `make soak` has both")
+@contextmanager
+def storm(world: World, seconds: float, begun_share: Decimal = Decimal("0.9")) -> Iterator[None]:
+    """The credit of the payer ends half-way: T04 until there is more, so many seconds after
+    this share of it was used."""
     name = f"storm_{world.transport}"
     details = next(each for each in accounts(world.ports) if each["username"] == name)
 
     def clear() -> None:
-        # All but the crumbs: what does not fit any more is refused.
-        until(lambda: world.node.balances()[name] < -STORM_LIMIT * 9 // 10)
-        time.sleep(STORM_SECONDS_SOAK if soak else STORM_SECONDS)
+        # Not all: the crumbs do not fit.
+        until(lambda: world.node.balances()[name] <= -STORM_LIMIT * begun_share)
+        time.sleep(seconds)
         world.node.call("PUT", f"/accounts/{name}", {**details, "min_balance": -10 * STORM_LIMIT})
 
     clearing = threading.Thread(target=clear)
     clearing.start()
     try:
-        [paid] = stream(world, "storm", [("carol", 2 * STORM_LIMIT)])
+        yield
     finally:
         clearing.join()
+
+
+def test_a_storm_that_clears(world: World, soak: bool) -> None:
+    if world.transport == "http" and not soak:
+        pytest.skip("one transport is enough for every day: `make soak` has both")
+    with storm(world, STORM_SECONDS_SOAK if soak else STORM_SECONDS):
+        [paid] = stream(world, "storm", [("carol", 2 * STORM_LIMIT)])
     assert paid.delivered == 2 * STORM_LIMIT
 
 
@@ -269,3 +277,12 @@ def test_payment_pointers_and_a_small_path(public: World, authority: Authority, 
     amount = 10**6 if soak else 5_000
     [paid] = by_pointer(public, authority, "small", [("carol", amount)])
     assert paid.delivered == amount
+
+
+def test_payment_pointers_and_a_storm(public: World, authority: Authority, soak: bool) -> None:
+    if not soak:
+        pytest.skip("the other payer has one every day: `make soak` has both")
+    # It sends all of it in one packet, or nothing.
+    with storm(public, STORM_SECONDS_SOAK, begun_share=Decimal(0)):
+        [paid] = by_pointer(public, authority, "storm", [("carol", 2 * STORM_LIMIT)])
+    assert paid.delivered == 2 * STORM_LIMIT

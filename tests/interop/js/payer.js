@@ -1,5 +1,6 @@
 'use strict'
-// Payers, one payment after the other: ilp-protocol-stream by address and secret, @interledger/pay by payment pointer.
+// Payers, one payment after the other: ilp-protocol-stream by address and secret, @interledger/pay by
+// payment pointer too.
 const { createConnection } = require('ilp-protocol-stream')
 const { quote } = require('@interledger/pay')
 const { verifyReceipt } = require('ilp-protocol-stream/dist/src/util/receipt')
@@ -32,18 +33,21 @@ async function stream () {
 }
 
 async function pay () {
-  for (const { paymentPointer, amount, slippage } of task.payments) {
+  for (const { paymentPointer, destinationAccount, sharedSecret, amount, slippage } of task.payments) {
     // A payment disconnects its plugin at the end.
     const link = plugin(task.plugin)
     await link.connect()
-    const agreed = await quote({ plugin: link, paymentPointer, amountToSend: amount, prices: task.prices, slippage })
-    const { error, amountSent, amountDelivered, destinationAccount } = await agreed.pay()
+    const where = paymentPointer
+      ? { paymentPointer }
+      : { destinationAddress: destinationAccount, sharedSecret: Buffer.from(sharedSecret, 'base64') }
+    const agreed = await quote({ plugin: link, ...where, amountToSend: amount, prices: task.prices, slippage })
+    const { error, amountSent, amountDelivered, destinationAccount: { assetScale } } = await agreed.pay()
     emit({
       event: 'paid',
       error: error || null,
       sent: amountSent.toString(),
       delivered: amountDelivered.toString(),
-      scale: destinationAccount.assetScale
+      scale: assetScale
     })
   }
 }
