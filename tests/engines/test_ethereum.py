@@ -11,6 +11,7 @@ import pytest
 from fastilp.engines import NotNowError, Quantity
 from fastilp.engines.conformance.suite import Options, run
 from fastilp.engines.ethereum import EthereumEngine
+from fastilp.engines.store import CREDITS
 from fastilp.errors import ConfigError
 from tests.engines.anvil import ADDRESSES, CHAIN_ID, Anvil, anvil
 from tests.engines.ethereum_world import (
@@ -49,6 +50,12 @@ def still_chain(tmp_path: Path) -> Iterator[Anvil]:
 def paid(chain: Anvil) -> list[int]:
     """All that the payer's key has sent, mined."""
     return [int(each["value"], 16) for each in chain.payments(ADDRESSES[0])]
+
+
+def noted(both: Pair) -> int:
+    """Credits that the payee's engine has written down."""
+    with both.payee._store.read() as view:
+        return view.count(CREDITS)
 
 
 async def test_b7_numbers(tmp_path: Path, chain: Anvil) -> None:
@@ -116,8 +123,8 @@ async def test_confirmations_are_waited_for(tmp_path: Path, still_chain: Anvil) 
         await both.settle(500)
         await until(lambda: chain.call("txpool_status")["pending"] == "0x1")
         chain.mine(3)
-        await until(lambda: engine(both.payee).incoming.next_block() == 1)
-        assert both.credits() == [] and not both.has_paid(1)
+        await engine(both.payee).incoming.look()
+        assert noted(both) == 0 and engine(both.payee).incoming.next_block() == 1
         chain.mine(1)
         await until(lambda: both.credits() and both.has_paid(1))
         assert both.credits() == [500] == paid(chain)
@@ -135,6 +142,8 @@ async def test_a_reorganisation_that_is_not_too_deep_changes_nothing(
         await until(lambda: chain.call("txpool_status")["pending"] == "0x1")
         chain.mine(2)
         assert paid(chain) == [500]
+        await engine(both.payee).incoming.look()
+        assert noted(both) == 0
         old = chain.call("eth_getBlockByNumber", hex(chain.head()), False)["hash"]
         chain.call("anvil_reorg", 2, [])
         assert chain.call("eth_getBlockByNumber", hex(chain.head()), False)["hash"] != old
@@ -265,6 +274,16 @@ async def test_an_end_at_any_step_pays_once(tmp_path: Path, chain: Anvil) -> Non
         await until(lambda: both.credits() and both.has_paid(1))
         assert Falters.falters == []
         assert both.credits() == [500] == paid(chain)
+
+
+async def test_what_is_signed_and_not_sent_keeps_its_nonce(tmp_path: Path, chain: Anvil) -> None:
+    """Both fail before they are sent: the second one must not have taken the first one's place."""
+    Falters.falters = ["before", "before"]
+    async with pair(tmp_path, chain.url, payer_kind=Falters) as both:
+        await asyncio.gather(both.settle(500), both.settle(600))
+        await until(lambda: len(both.credits()) == 2 and both.has_paid(2))
+        assert sorted(both.credits()) == [500, 600] == sorted(paid(chain))
+        assert both.payer._payments.outbox.retried_count == 2
 
 
 async def test_what_cannot_be_paid_now_waits(tmp_path: Path, chain: Anvil) -> None:
