@@ -1,6 +1,7 @@
 """How two Ethereum engines get to know each other, with the messages of Interledger.rs's engine,
 and what nobody can make them believe. No chain: none is needed for it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,9 @@ async def test_messages_that_mean_nothing_are_refused(tmp_path: Path, message: b
         await calls.create(PAYER)
         reply = await calls.message(PAYER, message)
         assert reply.status == 400 and orjson.loads(reply.body)["detail"]
+
+
+def test_nested_json_is_an_error_and_no_crash() -> None:
+    """What eth-account imports sets Python's limit so high that the stack would end first."""
+    with pytest.raises(RecursionError):
+        json.loads("[" * 100_000)

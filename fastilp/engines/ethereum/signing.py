@@ -5,6 +5,7 @@ the engine, so that they compare as texts.
 """
 
 import re
+import sys
 from typing import Any
 
 from eth_account import Account
@@ -15,6 +16,10 @@ from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 
 from fastilp.errors import DecodeError
+
+# A library below eth-account raises it to 100,000; nested JSON would then run over the end of the
+# stack instead of raising RecursionError. This is Python's own default.
+sys.setrecursionlimit(1_000)
 
 # So that a signature of the handshake can be one of nothing else, a transaction least of all.
 HANDSHAKE_PREFIX = b"ilp-ethl-create-account-message"
