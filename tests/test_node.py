@@ -106,7 +106,8 @@ def in_flight(
 
     thread = threading.Thread(target=send)
     thread.start()
-    while node.get("/status")["in_flight"] == 0:
+    # What the node itself asks its neighbours is in flight too, and is nobody's money.
+    while int(node.get("/accounts/alice/status")["counters"]["debits_pending"]) == 0:
         time.sleep(0.01)
     return thread, answers
 

@@ -283,7 +283,8 @@ async def test_what_is_signed_and_not_sent_keeps_its_nonce(tmp_path: Path, chain
         await asyncio.gather(both.settle(500), both.settle(600))
         await until(lambda: len(both.credits()) == 2 and both.has_paid(2))
         assert sorted(both.credits()) == [500, 600] == sorted(paid(chain))
-        assert both.payer._payments.outbox.retried_count == 2
+        # The look at the chain may have met one of the two failures.
+        assert both.payer._payments.outbox.retried_count in (1, 2)
 
 
 async def test_what_cannot_be_paid_now_waits(tmp_path: Path, chain: Anvil) -> None:
