@@ -21,6 +21,9 @@ SECRET = "SECRET"
 U64_MAX = 2**64 - 1
 I64_MAX = 2**63 - 1
 U32_MAX = 2**32 - 1
+# Of a decimal number, and its exponent: as a fraction a larger one fills memory, and 1e-999999999
+# is written in twelve characters.
+_DIGITS_MAX = 100
 
 
 def whole_number(low: int, high: int) -> BeforeValidator:
@@ -46,9 +49,14 @@ def _decimal(value: object) -> Decimal:
             number = Decimal(value)
         except InvalidOperation:
             number = Decimal("NaN")
-        if number.is_finite():
+        if number.is_finite() and _is_short(number):
             return number
     raise ValueError('must be a decimal number, best as a string: "1.25"')
+
+
+def _is_short(number: Decimal) -> bool:
+    _, digits, exponent = number.as_tuple()
+    return len(digits) <= _DIGITS_MAX and abs(int(exponent)) <= _DIGITS_MAX
 
 
 def _rate(value: object) -> Decimal:

@@ -155,7 +155,18 @@ def test_orders_of_payments(api: Api) -> None:
         "receiver": TEXTS,
         "source_amount": NUMBERS[1:],
         "delivery_amount": NUMBERS[1:],
-        "slippage": [1, -1, 10**400, "1e400", "x", True, [], {}, "\ud800"],
+        "slippage": [
+            1,
+            -1,
+            10**400,
+            "1e400",
+            "1e-999999999",
+            "x",
+            True,
+            [],
+            {},
+            "\ud800",
+        ],
     }
     for field, values in wrongs.items():
         for wrong in values:
