@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from fastilp._core.packet import Fulfill, Prepare, Reject
+from fastilp._core.packet import Fulfill, Prepare, Reject, decode
 from fastilp._core.stream import decode_packet, encode_packet
 from fastilp._core.stream_frames import (
     ConnectionAssetDetails,
@@ -26,7 +26,7 @@ from fastilp._core.stream_frames import (
     StreamReceipt,
 )
 from fastilp.endpoints.stream import receiver as module
-from fastilp.endpoints.stream.crypto import Keys, verify_receipt
+from fastilp.endpoints.stream.crypto import Keys, receipt, verify_receipt
 from fastilp.endpoints.stream.receiver import Incoming, StreamReceiver
 from fastilp.endpoints.stream.tokens import Credentials, ReceiptKey
 from fastilp.errors import UsageError
@@ -212,6 +212,61 @@ def test_thousands_of_frames_get_an_answer(node: Node) -> None:
     answer = node.pay(node.packet(*frames, amount=4_000))
     assert answer.packet_type == 13 and len(answer.frames) == 64
     assert node.balance("bob") == 4_000
+
+
+def test_thousands_of_frames_get_few_receipts(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(nonce: bytes, stream_id: int, total: int, secret: bytes) -> bytes:
+        made.append(stream_id)
+        return receipt(nonce, stream_id, total, secret)
+
+    monkeypatch.setattr(module, "receipt", counted)
+    node.credentials = node.receiver.credentials("bob", BOB, bytes(16), bytes(32))
+    node.pay(node.packet(*[StreamMoney(1, 1)] * 4_000, amount=4_000))
+    assert 0 < len(made) <= 64
+
+
+@pytest.mark.parametrize("body", ["~" * 107, "A" * 50 + "~" * 57, "~" * 22, "A" * 107])
+def test_what_looks_like_a_token_takes_nothing_with_it(node: Node, body: str) -> None:
+    """Below an account without a link whatever comes goes to the receiver."""
+    fake = node.prepare(f"{ADDRESS}.carol.{body}{'A' * 11}", 1_000, data=bytes(60))
+    node.links["alice"].receive([(1, bytes(fake)), (2, bytes(node.packet(StreamMoney(1, 1))))])
+    for _ in range(3):
+        node.turn()
+    answers = {number: decode(packet) for number, packet in node.links["alice"].take()}
+    assert isinstance(answers[1], Reject) and answers[1].code == "F06"
+    assert isinstance(answers[2], Fulfill)
+    assert (node.balance("bob"), node.balance("carol")) == (100, 0)
+
+
+def test_who_has_no_secret_pushes_nobody_out(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CONNECTIONS_MAX", 1)
+    node.pay(node.packet(StreamMoney(1, 1), amount=5))
+    for name in "ABC":
+        fake = node.prepare(f"{ADDRESS}.carol.{name * 33}", 1_000, data=bytes(60))
+        assert node.refusal("alice", fake)[0] == "F06"
+    answer = node.pay(node.packet(StreamMoney(1, 1), amount=5))
+    assert answer.frames == (StreamMaxMoney(1, MAX, 10),)
+    assert node.balance("bob") == 10
+
+
+def test_a_packet_that_fails_here_takes_no_other_with_it(node: Node) -> None:
+    def broken(destination: str, frame: Frame) -> list[Frame]:
+        if isinstance(frame, StreamData):
+            raise RuntimeError("a bug")
+        return []
+
+    StreamReceiver(node.switch, SEED, node.wake, node.incoming.append, heard=broken)
+    packets = [node.packet(StreamData(1, 0, b"x")), node.packet(StreamMoney(1, 1))]
+    node.links["alice"].receive([(i, bytes(packet)) for i, packet in enumerate(packets)])
+    for _ in range(3):
+        node.turn()
+    answers = dict(node.links["alice"].take())
+    refused = decode(answers[0])
+    assert isinstance(refused, Reject) and refused.code == "T00"
+    assert isinstance(decode(answers[1]), Fulfill)
+    assert node.balance("bob") == 100
 
 
 def test_connections_that_are_remembered_are_bounded(

@@ -7,6 +7,7 @@ goes back to the switch. Money that it fulfils belongs to the account already: t
 the way of every other one.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
@@ -40,6 +41,8 @@ from fastilp.endpoints.stream.shares import split
 from fastilp.endpoints.stream.tokens import Credentials, ReceiptKey, Tokens, body_of
 from fastilp.errors import DecodeError
 
+_log = logging.getLogger("fastilp.payments")
+
 _PREPARE, _FULFILL, _REJECT = 12, 13, 14
 _UNLIMITED = (1 << 64) - 1
 # Data is taken and thrown away: a sender of both must not wait for a window.
@@ -49,7 +52,8 @@ _STREAM_ID_MAX = (1 << 32) - 1
 # Connections whose keys and totals are remembered, and streams of each.
 CONNECTIONS_MAX = 4_096
 STREAMS_MAX = 32
-# Frames that one answer has at most: whatever was asked, it fits into a packet.
+# Answers to so many frames, or one more, are made at most: whatever was asked, they fit into a
+# packet and cost little. Each may have a receipt, and a packet has room for thousands of frames.
 _FRAMES_MAX = 64
 
 
@@ -100,7 +104,7 @@ class StreamReceiver:
         self._wake = wake
         self._received = received
         self._tokens = Tokens(secret_seed)
-        self._connections: OrderedDict[tuple[int, bytes], _Connection] = OrderedDict()
+        self._connections: OrderedDict[tuple[bytes, bytes], _Connection] = OrderedDict()
         switch.set_token_key(self._tokens.check_key)
         switch.terminal.owner = self
         switch.terminal.up = True
@@ -123,23 +127,34 @@ class StreamReceiver:
     def flush(self, link: Link) -> None:
         """Called by the pump: answer what waits."""
         answers = [
-            (request_id, self._answer(packet, sender, account))
+            (request_id, self._answer_safely(packet, sender, account))
             for request_id, packet, sender, account in self._switch.take_terminal()
         ]
         if answers:
             link.receive(answers)
             self._wake()
 
+    def _answer_safely(self, packet: bytes, sender: Account | None, account: Account) -> bytes:
+        try:
+            return self._answer(packet, sender, account)
+        except Exception:
+            # One packet must not take the others' answers with it.
+            _log.exception("a packet to a receiver was not handled")
+            return self._reject("T00", "an internal error")
+
     def _answer(self, packet: bytes, sender: Account | None, account: Account) -> bytes:
         """A Fulfill, a Reject, or the packet itself: not mine."""
         prepare = Prepare.decode(packet)
-        connection = self._connection(account, prepare.destination)
-        if connection is None:
+        body = body_of(prepare.destination)
+        if body is None:
             return packet
+        key = (account.id, body)
+        connection = self._connections.get(key) or self._connection(account, body)
         try:
             plain = connection.keys.decrypt(prepare.data)
         except DecodeError:
             return packet
+        self._remember(key, connection)
         try:
             request = decode_packet(plain)
         except DecodeError as error:
@@ -165,12 +180,12 @@ class StreamReceiver:
         if fulfils:
             connection.credit(prepare.amount, money)
         destination = prepare.destination
-        frames = [
-            reply
-            for frame in request.frames
-            for reply in _replies(frame, connection, account, with_receipts=fulfils)
-            or self._heard(destination, frame)
-        ][:_FRAMES_MAX]
+        frames: list[Frame] = []
+        for frame in request.frames:
+            # What is said is heard, even if there is no room to answer it.
+            answers = self._heard(destination, frame)
+            if len(frames) < _FRAMES_MAX:
+                frames += _replies(frame, connection, account, with_receipts=fulfils) or answers
         kind = _FULFILL if fulfils else _REJECT
         plain = encode_packet(kind, request.sequence, prepare.amount, frames)
         data = connection.keys.encrypt(plain)
@@ -184,21 +199,16 @@ class StreamReceiver:
             return bytes(Fulfill(fulfillment=fulfillment, data=data))
         return self._reject("F99", "", data)
 
-    def _connection(self, account: Account, destination: str) -> _Connection | None:
-        body = body_of(destination)
-        if body is None:
-            return None
-        key = (account.index, body)
-        connection = self._connections.get(key)
-        if connection is None:
-            keys = Keys(self._tokens.shared_secret(account, body))
-            connection = _Connection(keys, self._tokens.receipt_key(account, body))
-            self._connections[key] = connection
-            if len(self._connections) > CONNECTIONS_MAX:
-                self._connections.popitem(last=False)
-        else:
-            self._connections.move_to_end(key)
-        return connection
+    def _connection(self, account: Account, body: bytes) -> _Connection:
+        keys = Keys(self._tokens.shared_secret(account, body))
+        return _Connection(keys, self._tokens.receipt_key(account, body))
+
+    def _remember(self, key: tuple[bytes, bytes], connection: _Connection) -> None:
+        """Only what has shown that it knows the secret: others push nobody out."""
+        self._connections[key] = connection
+        self._connections.move_to_end(key)
+        if len(self._connections) > CONNECTIONS_MAX:
+            self._connections.popitem(last=False)
 
     def _reject(self, code: str, message: str, data: bytes = b"") -> bytes:
         return bytes(
