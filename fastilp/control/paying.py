@@ -49,12 +49,11 @@ class Delivered(NamedTuple):
 
 
 class Books(Protocol):
-    """Told of each Prepare of a payment."""
+    """Told of the money of a run of a payment."""
 
-    def sending(self, amount: int) -> None:
-        """Before it is handed to the switch."""
-
-    def answered(self, amount: int, *, fulfilled: bool) -> None: ...
+    def note(self, sent: int, in_flight: int) -> None:
+        """So much was fulfilled, and so much may be: before Prepares are handed to the switch, and
+        after each answer. What nobody can fulfil does not count."""
 
 
 class Sender(Protocol):
@@ -64,10 +63,12 @@ class Sender(Protocol):
     to_address: str
 
     async def run(self) -> bool:
-        """True when all of it is paid, False where it was cancelled before. Raises PaymentError."""
+        """True when all of it is paid, False where it was cancelled before; nothing that can be
+        fulfilled is in flight any more. Raises PaymentError."""
 
     def cancel(self) -> None:
-        """Send nothing new; `run` returns when what is in flight has been answered."""
+        """Send nothing new; `run` returns when what is in flight has been answered, which the
+        switch does by its expiry."""
 
     def delivered(self) -> Delivered: ...
 
@@ -92,11 +93,9 @@ class Payment:
         self._before = record
         self._put = put
         self._loop = asyncio.get_running_loop()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._sent = record.sent_amount
+        self._sent_before = self._sent = record.sent_amount
         self._in_flight = 0
-        self._count = 0
+        self._is_over = False
         # What the newest record covers.
         self._covered = record.sent_amount
         self._is_put_soon = False
@@ -125,18 +124,9 @@ class Payment:
             sender.cancel()
 
     async def run(self) -> bool:
-        """As the sender's, and nothing of it is in flight any more."""
+        """As the sender's."""
         assert self._sender is not None
-        is_paid, failure = False, None
-        try:
-            is_paid = await self._sender.run()
-        except Exception as error:
-            failure = error
-        # The switch answers every Prepare by its expiry.
-        await self._idle.wait()
-        if failure is not None:
-            raise failure
-        return is_paid
+        return await self._sender.run()
 
     def stop(self, state: str) -> None:
         if self.stopped_as is None:
@@ -145,32 +135,34 @@ class Payment:
                 self._sender.cancel()
 
     def end(self, state: str, error: str | None) -> None:
-        self._before = dataclasses.replace(self._before, state=state, error=error)
+        """The figures are final. Only of a run that broke off something is in flight, and then
+        nobody will know what became of it."""
+        uncertain = self._before.uncertain_amount + self._in_flight
+        self._before = dataclasses.replace(
+            self._before, state=state, error=error, uncertain_amount=uncertain
+        )
+        self._in_flight = 0
+        self._is_over = True
 
     # --- Books ----------------------------------------------------------------------------------
 
-    def sending(self, amount: int) -> None:
-        self._in_flight += amount
-        self._count += 1
-        self._idle.clear()
-        if self._sent + self._in_flight > self._covered:
+    def note(self, sent: int, in_flight: int) -> None:
+        if self._is_over:
+            # The record may be another run's already.
+            return
+        self._sent = self._sent_before + sent
+        self._in_flight = in_flight
+        if self._sent + in_flight > self._covered:
             self._put(self)
-
-    def answered(self, amount: int, *, fulfilled: bool) -> None:
-        self._in_flight -= amount
-        self._count -= 1
-        if fulfilled:
-            self._sent += amount
-        if self._count == 0:
-            self._idle.set()
-        if not self._is_put_soon:
+        elif not self._is_put_soon:
             # All answers of a turn make one record.
             self._is_put_soon = True
             self._loop.call_soon(self._put_now)
 
     def _put_now(self) -> None:
         self._is_put_soon = False
-        self._put(self)
+        if not self._is_over:
+            self._put(self)
 
     # --- Records --------------------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 and are paid. Imports config, control, endpoints, transports, _core and errors.
 
 A payment leaves by a link of its account inside this process, so limits, rates and books take it
-for what the account's holder might have sent. Each packet is booked for the payment's record
-before the switch gets it.
+for what the account's holder might have sent. The payment's record is told of money before the
+switch gets it.
 """
 
 from collections.abc import Callable
@@ -21,17 +21,14 @@ from fastilp.control.notifications import Notifications
 from fastilp.control.paying import Books, Delivered, Order
 from fastilp.control.payments import Payments
 from fastilp.endpoints.spsp import SpspClient
-from fastilp.endpoints.stream.progress import State
+from fastilp.endpoints.stream.progress import Progress, State
 from fastilp.endpoints.stream.receiver import StreamReceiver
 from fastilp.endpoints.stream.sender import Payment
-from fastilp.endpoints.stream.uplink import AccountUplink, Uplink
+from fastilp.endpoints.stream.uplink import AccountUplink
 from fastilp.errors import PaymentError, UsageError
 from fastilp.transports.pump import Pump
 
 _log = structlog.get_logger("fastilp.node")
-
-_FULFILL = 13
-_AMOUNT_SIZE = 8
 
 
 class Uplinks(Protocol):
@@ -83,7 +80,11 @@ class _StreamPayer:
 
     async def open(self, entry: Entry, order: Order, books: Books) -> "_StreamPayment":
         found = await self._client.query(order.receiver)
-        uplink = _BookedUplink(self._uplinks.uplink(entry), books)
+        uplink = self._uplinks.uplink(entry)
+
+        def note(progress: Progress) -> None:
+            books.note(progress.sent_amount, progress.in_flight_amount)
+
         try:
             payment = Payment(
                 uplink,
@@ -93,6 +94,7 @@ class _StreamPayer:
                 delivery_amount=order.delivery_amount,
                 slippage=order.slippage,
                 rate=self._rate_from(entry.account),
+                on_progress=note,
             )
         except UsageError as error:
             raise PaymentError(str(error)) from None
@@ -110,30 +112,6 @@ class _StreamPayer:
             return rates[account.asset_code] / rates[asset_code] * scales
 
         return rate
-
-
-class _BookedUplink:
-    """An uplink whose packets are booked."""
-
-    def __init__(self, uplink: Uplink, books: Books) -> None:
-        self._uplink = uplink
-        self._books = books
-        self.address = uplink.address
-        self.asset_code = uplink.asset_code
-        self.asset_scale = uplink.asset_scale
-
-    def now_ms(self) -> int:
-        return self._uplink.now_ms()
-
-    def send(self, prepare: bytes, answered: Callable[[bytes], None]) -> None:
-        amount = _amount_of(prepare)
-        self._books.sending(amount)
-
-        def book(packet: bytes) -> None:
-            answered(packet)
-            self._books.answered(amount, fulfilled=packet[0] == _FULFILL)
-
-        self._uplink.send(prepare, book)
 
 
 class _StreamPayment:
@@ -158,10 +136,3 @@ class _StreamPayment:
         return Delivered(
             found.delivered_amount, found.destination_asset_code, found.destination_asset_scale
         )
-
-
-def _amount_of(prepare: bytes) -> int:
-    """Behind the type and the length of the envelope (RFC 27)."""
-    size = prepare[1]
-    start = 2 + (size & 0x7F if size >= 0x80 else 0)
-    return int.from_bytes(prepare[start : start + _AMOUNT_SIZE], "big")

@@ -2,6 +2,7 @@
 is never forgotten, and nothing is paid twice."""
 
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,13 @@ class Scene:
         until(lambda: self.payment(path)["sent_amount"] >= 20 * PACKET_MAX)
         return path
 
+    def lead_to(self, url: str) -> None:
+        """Where packets for the other node are posted to."""
+        client = Api(self.a)
+        answer = client.call("PUT", "/accounts/node_b/settings", {"ilp_over_http_url": url})
+        client.close()
+        assert answer.status == 200, answer
+
     def payment(self, path: str) -> dict[str, Any]:
         found: dict[str, Any] = self.call("GET", path).json()
         return found
@@ -110,6 +118,29 @@ def test_killed(scene: Scene, delay: int) -> None:
     assert ended["sent_amount"] + ended["uncertain_amount"] == AMOUNT
     assert ended["sent_amount"] <= -scene.a.balances()["alice"] <= AMOUNT
     assert ended["delivered_amount"] <= scene.bob() <= AMOUNT
+    scene.a.check_sums()
+    scene.b.check_sums()
+
+
+def test_killed_before_any_money_was_sent(scene: Scene) -> None:
+    """Packets that only ask for the rate can be fulfilled by nobody: nothing is uncertain."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        scene.lead_to(f"http://127.0.0.1:{silent.getsockname()[1]}/ilp")
+        answer = scene.order({"Prefer": "respond-async"}, source_amount=AMOUNT)
+        path = answer.headers["location"]
+        hop, _ = silent.accept()
+        with hop:
+            assert hop.recv(4), "a packet"
+            found = scene.payment(path)
+            assert (found["state"], found["in_flight_amount"]) == ("running", 0)
+            scene.a.kill()
+    scene.a.start()
+    after = scene.payment(path)
+    assert (after["state"], after["sent_amount"]) == ("interrupted", 0)
+    assert after["uncertain_amount"] == 0 == scene.a.balances()["alice"]
+    scene.lead_to(f"http://{scene.b.http}/accounts/node_a/ilp")
+    assert scene.call("POST", f"{path}/resume").status == 200
+    assert -scene.a.balances()["alice"] == scene.bob() == AMOUNT
     scene.a.check_sums()
     scene.b.check_sums()
 

@@ -35,6 +35,23 @@ from fastilp.types import AccountDetails
 ORDER = Order("$bob.example", 1_000)
 
 
+class Sums:
+    """Tells the books of one packet after another."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._sent = self._in_flight = 0
+
+    def sending(self, amount: int) -> None:
+        self._in_flight += amount
+        self._books.note(self._sent, self._in_flight)
+
+    def answered(self, amount: int, *, fulfilled: bool) -> None:
+        self._in_flight -= amount
+        self._sent += amount if fulfilled else 0
+        self._books.note(self._sent, self._in_flight)
+
+
 class Script:
     """A sender of which the test decides each step."""
 
@@ -43,7 +60,7 @@ class Script:
 
     def __init__(self, order: Order, books: Books) -> None:
         self.order = order
-        self.books = books
+        self.books = Sums(books)
         self.got = Delivered(0)
         self.is_cancelled = False
         self._end: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -58,8 +75,8 @@ class Script:
         return self.got
 
     def fulfil(self, amount: int, delivered: int) -> None:
-        self.books.answered(amount, fulfilled=True)
         self.got = Delivered(self.got.amount + delivered, "XYZ", 2)
+        self.books.answered(amount, fulfilled=True)
 
     def end(self, is_paid: bool = True) -> None:
         self._end.set_result(is_paid)
@@ -273,10 +290,9 @@ def test_a_stop_interrupts_and_waits_for_what_is_in_flight(tmp_path: Path) -> No
         closing = asyncio.create_task(scene.payments.close(30.0))
         await turn()
         assert scene.sender.is_cancelled
-        scene.sender.end(False)
-        await turn()
         assert not payment.ended.is_set() and not closing.done()
         scene.sender.fulfil(100, 1)
+        scene.sender.end(False)
         await closing
         record = scene.record(payment.payment_id)
         assert (record.state, record.sent_amount, record.uncertain_amount) == (INTERRUPTED, 100, 0)
@@ -355,6 +371,33 @@ def test_failures_are_told(tmp_path: Path, error: Exception) -> None:
         assert (record.state, record.sent_amount, record.delivered_amount) == (FAILED, 100, 1)
         wanted = "no route" if isinstance(error, PaymentError) else "an internal error"
         assert record.error is not None and record.error.startswith(wanted)
+        scene.ledger.close()
+
+    run(test)
+
+
+def test_what_a_run_that_broke_off_had_in_flight_is_uncertain(tmp_path: Path) -> None:
+    async def test() -> None:
+        scene = Scene(tmp_path)
+        payment = await scene.payments.begin(scene.alice, ORDER)
+        late = scene.sender
+        late.books.sending(100)
+        late.fail(RuntimeError("a bug"))
+        await payment.ended.wait()
+        record = scene.record(payment.payment_id)
+        assert (record.in_flight_amount, record.uncertain_amount) == (0, 100)
+        # It is not paid again, and its answer changes nothing of the run that follows.
+        again = await scene.payments.resume(scene.alice, payment.payment_id)
+        assert scene.sender.order.source_amount == 900
+        late.fulfil(100, 1)
+        await turn()
+        assert scene.record(payment.payment_id).state == RUNNING
+        scene.sender.books.sending(900)
+        scene.sender.fulfil(900, 9)
+        scene.sender.end()
+        await again.ended.wait()
+        record = scene.record(payment.payment_id)
+        assert (record.sent_amount, record.uncertain_amount) == (900, 100)
         scene.ledger.close()
 
     run(test)

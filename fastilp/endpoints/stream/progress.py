@@ -30,7 +30,6 @@ class Reason(StrEnum):
     WRONG_FULFILLMENT = "wrong_fulfillment"
     CLOSED_BY_RECEIVER = "closed_by_receiver"
     RECEIVER_FULL = "receiver_full"
-    COST_TOO_HIGH = "cost_too_high"
     USED_UP = "used_up"
 
 
