@@ -70,7 +70,7 @@ class SpspClient:
         self, ca_file: str | None = None, timeout_seconds: float = TIMEOUT_SECONDS
     ) -> None:
         self._ssl = _context(ca_file)
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._timeout_seconds = timeout_seconds
         self._session: aiohttp.ClientSession | None = None
 
     async def query(
@@ -80,13 +80,15 @@ class SpspClient:
         receipt_secret: bytes | None = None,
     ) -> SpspDetails:
         """Raises PaymentError."""
-        headers = {"Accept": _ACCEPT}
+        headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity"}
         if receipt_nonce is not None and receipt_secret is not None:
             headers["Receipt-Nonce"] = base64.b64encode(receipt_nonce).decode()
             headers["Receipt-Secret"] = base64.b64encode(receipt_secret).decode()
         url = url_of(receiver)
         try:
-            return await self._query(url, headers)
+            # Redirects share it.
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._query(url, headers)
         except ssl.SSLError as error:
             raise PaymentError(f"{_shown(url)}: {_shown(str(error))}") from None
         except TimeoutError:
@@ -114,9 +116,13 @@ class SpspClient:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=_CONNECTIONS_MAX)
-            # No cookies: a receiver is not to know one payment from another.
+            # No cookies: a receiver is not to know one payment from another. What is compressed
+            # all the same stays so: a few bytes may be megabytes.
             self._session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),
+                auto_decompress=False,
             )
         return self._session
 

@@ -114,13 +114,15 @@ class Server:
 
     def _connection(self, destination: str) -> Incoming | None:
         """None: the program does not take connections as fast as they come."""
-        connection = self._connections.get(destination)
+        # Whoever has one token can write what they like before it, and is still one payer.
+        token = destination.rpartition(".")[2]
+        connection = self._connections.get(token)
         if connection is not None:
-            self._connections.move_to_end(destination)
+            self._connections.move_to_end(token)
             return connection
         if self._waiting.full():
             return None
-        connection = self._connections[destination] = Incoming(destination)
+        connection = self._connections[token] = Incoming(destination)
         self._waiting.put_nowait(connection)
         if len(self._connections) > CONNECTIONS_MAX:
             _, forgotten = self._connections.popitem(last=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import json
 import ssl
 from collections.abc import Awaitable, Callable
@@ -154,6 +155,25 @@ def test_redirects() -> None:
     for path in ("/round", "/away"):
         with pytest.raises(PaymentError):
             ask(handler, path)
+
+
+def test_what_is_compressed_is_not_unpacked() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        assert request.headers["Accept-Encoding"] == "identity"
+        body = gzip.compress(json.dumps({**GOOD, "more": "x" * 10_000}).encode())
+        return web.Response(body=body, headers={"Content-Encoding": "gzip"})
+
+    with pytest.raises(PaymentError, match="is no receiver"):
+        ask(handler)
+
+
+def test_redirects_share_the_time() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.15)
+        raise web.HTTPFound(f"{request.path}x")
+
+    with pytest.raises(PaymentError, match="does not answer in time"):
+        ask(handler, timeout_seconds=0.4)
 
 
 def test_servers_that_do_not_answer() -> None:

@@ -19,7 +19,7 @@ from fastilp.endpoints.stream.congestion import Congestion
 from fastilp.endpoints.stream.conversation import Answer, Conversation
 from fastilp.endpoints.stream.goal import Goal
 from fastilp.endpoints.stream.outbox import Outbox
-from fastilp.endpoints.stream.rate import Bounds, RateEstimate
+from fastilp.endpoints.stream.rate import Bounds, RateEstimate, ceil_of
 from fastilp.endpoints.stream.remarks import Remarks
 from fastilp.endpoints.stream.sizing import AMOUNT_MAX, PacketSize
 from fastilp.endpoints.stream.splitting import even_part, next_amount
@@ -101,6 +101,18 @@ def test_what_rounding_costs_in_all_is_bounded() -> None:
     assert bounds.asked(3) == 1
     bounds.refused(3, 1)
     assert bounds.least() == 134
+
+
+def test_no_packet_is_asked_for_more_than_packets_hold() -> None:
+    """A receiver may claim that a unit delivered all there is."""
+    most = 2**64 - 1
+    for rate in (observed((1, most)), observed((1_000, most)), observed((1, 1))):
+        assert rate.lower is not None
+        bounds = Bounds(rate, rate.lower * Fraction(985, 1000))
+        largest = bounds.most()
+        asked = bounds.asked(largest)
+        assert asked is not None and asked <= most
+        assert ceil_of((largest + 1) * bounds.minimum) > most
 
 
 def test_a_rate_below_the_minimum_is_told_from_rounding() -> None:

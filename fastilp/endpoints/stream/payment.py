@@ -71,6 +71,8 @@ class Terms:
         Goal(self.source_amount, self.delivery_amount)
         if not 0 <= self.slippage < 1:
             raise UsageError(f"slippage is at least 0 and below 1, not {self.slippage}")
+        if isinstance(self.rate, Fraction) and self.rate <= 0:
+            raise UsageError(f"a rate is above 0, not {self.rate}")
 
 
 class _Kind(Enum):
@@ -275,7 +277,7 @@ class PaymentMachine:
         expected, asset = self._terms.rate, self._path.asset
         if callable(expected):
             expected = expected(asset.asset_code, asset.asset_scale) if asset else None
-        return probed if expected is None else expected
+        return expected or probed
 
     def _end(self, result: State) -> None:
         self._result = result
@@ -310,7 +312,7 @@ class PaymentMachine:
         unsent = goal.unsent(path.rate)
         if bounds is None or unsent == 0 or self._conversation.is_used_up:
             return None
-        largest = min(path.size.maximum, self._receiver_takes())
+        largest = min(path.size.maximum, self._receiver_takes(), bounds.most())
         room = path.congestion.room(now_ms, goal.in_flight, len(self._flights))
         if largest == 0 or room == 0:
             return None

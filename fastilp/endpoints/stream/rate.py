@@ -2,10 +2,12 @@
 
 Plain arithmetic, exact. A packet of s source units of which d arrived says that the rate lies from
 d / s to below (d + n) / s, since each of n hops rounds down. Observations that agree narrow the
-interval; one that does not agree replaces it, for the rate has changed.
+interval; one that does not agree replaces it, for the rate has changed. Imports sizing.
 """
 
 from fractions import Fraction
+
+from fastilp.endpoints.stream.sizing import AMOUNT_MAX
 
 # Hops that round down, each by less than a unit, before we take the difference for another rate.
 _ROUNDINGS = 3
@@ -103,6 +105,10 @@ class Bounds:
         if lower is None or lower <= self.minimum:
             return 0
         return ceil_of(1 / (lower - self.minimum))
+
+    def most(self) -> int:
+        """A packet of more would have to deliver what no packet can."""
+        return floor_of(AMOUNT_MAX / self.minimum)
 
     @property
     def is_too_low(self) -> bool:
