@@ -12,15 +12,17 @@ from fastilp import stream
 
 
 async def pay(uplink: str, amount: int, receiver: str, secret: bytes | None) -> None:
-    async with stream.connect(uplink, receiver, secret) as connection:
-        sending = connection.send(amount, data=b"for the coffee")
-        async for progress in sending:
-            print(progress.state, progress.sent_amount, progress.delivered_amount)
-        try:
+    try:
+        async with stream.connect(uplink, receiver, secret) as connection:
+            sending = connection.send(amount, data=b"for the coffee")
+            async for progress in sending:
+                print(progress.state, progress.sent_amount, progress.delivered_amount)
             outcome = await sending
-        except stream.PaymentFailed as failed:
-            sys.exit(f"{failed}; delivered {failed.outcome.delivered_amount}")
-        print("delivered", outcome.delivered_amount, outcome.destination_asset_code)
+    except stream.PaymentFailed as failed:
+        sys.exit(f"{failed}; delivered {failed.outcome.delivered_amount}")
+    except stream.PaymentError as error:
+        sys.exit(f"nothing was sent: {error}")
+    print("delivered", outcome.delivered_amount, outcome.destination_asset_code)
 
 
 if __name__ == "__main__":

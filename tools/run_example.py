@@ -70,6 +70,8 @@ def run(document: Path, instead: Mapping[str, str] | None = None) -> None:
     blocks = blocks_of(text)
     with tempfile.TemporaryDirectory(prefix="fastilp-example-") as folder:
         done = _typed(blocks, Path(folder))
+        # What the nodes said goes with the folder.
+        logs = "".join(path.read_text() for path in sorted(Path(folder).glob("*.log")))
     outputs = done.stdout.split(_BETWEEN)
     for block, output in zip(blocks, outputs, strict=False):
         if block.printed is not None and not _matches(block.printed, output):
@@ -78,7 +80,7 @@ def run(document: Path, instead: Mapping[str, str] | None = None) -> None:
             )
     if done.returncode != 0:
         failed = blocks[min(len(outputs), len(blocks)) - 1]
-        raise ExampleError(f"{failed.typed}ended with {done.returncode}:\n{done.stderr}")
+        raise ExampleError(f"{failed.typed}ended with {done.returncode}:\n{done.stderr}{logs}")
 
 
 def _typed(blocks: Sequence[Block], folder: Path) -> "subprocess.CompletedProcess[str]":

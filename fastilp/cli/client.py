@@ -58,6 +58,8 @@ class NodeClient:
     ) -> None:
         self.url = url.rstrip("/")
         self.token = token
+        self.hints: Mapping[int, str] = {}
+        """By status: what to do about a refusal, where a command knows better than we."""
         self._parts = _split(self.url)
         self._ca_file = ca_file
         self._timeout_seconds = timeout_seconds
@@ -182,6 +184,8 @@ class NodeClient:
         return NodeError(f"{text}; {hint}" if hint else text, status)
 
     def _hint(self, status: int, kind: str) -> str:
+        if status in self.hints and not kind.endswith(_ACCOUNT_NOT_FOUND):
+            return self.hints[status]
         if status == 401 and self.token is None:
             return "give --auth (or ILP_CLI_API_AUTH), or --config with node.admin_auth_token"
         if status == 401:

@@ -7,7 +7,7 @@ import typer
 from fastilp.cli import options
 from fastilp.cli.client import segment
 from fastilp.cli.connect import connect
-from fastilp.cli.payment_progress import AT_ONCE, Shown, follow
+from fastilp.cli.payment_progress import AT_ONCE, HOLDER_HINTS, Shown, follow
 from fastilp.errors import UsageError
 
 
@@ -64,6 +64,7 @@ def command(
         ca_file=ca_file,
         timeout_seconds=None,
     )
+    client.hints = HOLDER_HINTS
     path = f"/accounts/{segment(sender_username)}/payments"
     answer = client.send_json("POST", path, body, AT_ONCE)
     follow(client, answer, Shown(quiet or root.quiet, as_json, as_table))
@@ -73,7 +74,8 @@ def _order(
     amount: str | None, deliver: str | None, slippage: str | None, to: str
 ) -> dict[str, object]:
     if (amount is None) == (deliver is None):
-        raise UsageError("give --amount, what to send, or --deliver, what is to arrive")
+        both = "" if amount is None else ", and not both"
+        raise UsageError(f"give --amount, what to send, or --deliver, what is to arrive{both}")
     name = "source_amount" if amount is not None else "delivery_amount"
     body: dict[str, object] = {name: amount if amount is not None else deliver, "receiver": to}
     if slippage is not None:

@@ -21,6 +21,16 @@ from fastilp.errors import FastILPError
 AT_ONCE = {"Prefer": "respond-async"}
 """A node that knows it answers 202 and the payment; others answer when it has ended."""
 
+HINTS = {
+    404: "`fastilp payments list` shows the payments of an account",
+    409: "",
+    # What is wrong with a payment is said in the answer, and in no log.
+    500: "",
+}
+"""What to do where a payment is refused."""
+HOLDER_HINTS = {**HINTS, 401: "give --auth with the account's own token; the admin's will not do"}
+"""The same where money moves."""
+
 _RATE_DIGITS = 6
 
 
@@ -44,6 +54,8 @@ def follow(client: NodeClient, answer: Answer, shown: Shown) -> None:
     payment = _followed(client, answer.json(), shown)
     if payment["state"] == "completed":
         _print_receipt(_compact(payment["receipt"]), shown)
+        if int(payment["uncertain_amount"]) and not shown.quiet:
+            sys.stderr.write(f"fastilp: {_unseen(payment)}\n")
         return
     if not shown.is_for_people() and not shown.quiet:
         typer.echo(_compact(payment))
@@ -104,11 +116,18 @@ def _ending(payment: dict[str, Any]) -> str:
     reason = f": {printable(str(payment['error']))}" if payment["error"] else ""
     unknown = int(payment["in_flight_amount"]) + int(payment["uncertain_amount"])
     uncertain = f", and perhaps {_sent(payment, unknown)} more" if unknown else ""
+    end = "failed" if payment["state"] == "failed" else f"was {payment['state']}"
     text = (
-        f"the payment was {payment['state']}{reason}; sent {_sent(payment)}{uncertain},"
+        f"the payment {end}{reason}; sent {_sent(payment)}{uncertain},"
         f" delivered {_delivered(payment)}"
     )
     return f"{text}; `fastilp payments resume {payment['username']} {payment['id']}` pays the rest"
+
+
+def _unseen(payment: dict[str, Any]) -> str:
+    """Why a payment is complete, and less was sent than ordered."""
+    amount = _sent(payment, int(payment["uncertain_amount"]))
+    return f"up to {amount} of it were in flight when the node crashed, and are not sent again"
 
 
 def _sent(payment: dict[str, Any], amount: int | None = None) -> str:

@@ -6,6 +6,7 @@ import typer
 
 from fastilp.cli.asks_node import asks_node
 from fastilp.cli.client import Answer, NodeClient, segment
+from fastilp.cli.payment_progress import HINTS
 from fastilp.cli.tables import fields
 
 
@@ -21,4 +22,5 @@ def command(
 
         fastilp payments cancel alice 0193b5a0-7c1e-7000-8000-000000000001 --auth alice-password
     """
+    node.hints = HINTS
     return node.call("POST", f"/accounts/{segment(username)}/payments/{segment(payment)}/cancel")

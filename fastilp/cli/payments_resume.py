@@ -7,7 +7,7 @@ import typer
 from fastilp.cli import options
 from fastilp.cli.client import segment
 from fastilp.cli.connect import connect
-from fastilp.cli.payment_progress import AT_ONCE, Shown, follow
+from fastilp.cli.payment_progress import AT_ONCE, HOLDER_HINTS, Shown, follow
 
 
 def command(
@@ -37,6 +37,7 @@ def command(
         ca_file=ca_file,
         timeout_seconds=None,
     )
+    client.hints = HOLDER_HINTS
     path = f"/accounts/{segment(username)}/payments/{segment(payment)}/resume"
     answer = client.call("POST", path, headers=AT_ONCE)
     follow(client, answer, Shown(quiet or root.quiet, as_json, as_table))

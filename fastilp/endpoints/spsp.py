@@ -90,12 +90,11 @@ class SpspClient:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._query(url, headers)
         except ssl.SSLError as error:
-            raise PaymentError(f"{_shown(url)}: {_shown(str(error))}") from None
+            raise PaymentError(f"{_shown(url)}: {_shown(_why(error))}") from None
         except TimeoutError:
             raise PaymentError(f"{_shown(url)} does not answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            reason = str(error) or type(error).__name__
-            raise PaymentError(f"{_shown(url)} cannot be asked: {_shown(reason)}") from None
+            raise PaymentError(f"{_shown(url)} cannot be asked: {_shown(_why(error))}") from None
 
     async def close(self) -> None:
         if self._session is not None:
@@ -134,6 +133,15 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
         reason = error.strerror or str(error)
         message = f"{ca_file!r} cannot be used: {reason}"
         raise ConfigError(message, key="payments.ca_file") from None
+
+
+def _why(error: Exception) -> str:
+    """aiohttp shows its TLS context among the reasons, which tells nobody anything."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or str(error.os_error)
+    return str(error) or type(error).__name__
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

@@ -11,6 +11,7 @@ May import everything but node, config, loadtest and cli. docs/payments.md has t
 from fastilp.endpoints.stream.progress import Outcome, Progress, Reason, State
 from fastilp.endpoints.stream.tokens import Credentials
 from fastilp.endpoints.stream.uplink import AccountUplink, Uplink
+from fastilp.errors import PaymentError
 from fastilp.stream.connection import Connection, PaymentFailed, Sending, connect
 from fastilp.stream.server import Incoming, Server, listen
 from fastilp.stream.uplink import Details, NetworkUplink, open_uplink
@@ -23,6 +24,7 @@ __all__ = [
     "Incoming",
     "NetworkUplink",
     "Outcome",
+    "PaymentError",
     "PaymentFailed",
     "Progress",
     "Reason",

@@ -11,6 +11,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import unquote, urlsplit
 
 from fastilp._core.books import Account
 from fastilp._core.ledger import Ledger
@@ -117,7 +118,7 @@ class NetworkUplink:
                 raise PaymentError(f"{self._url}: IL-DCP: {error}") from None
         raise PaymentError(
             f"{self._url} does not say which address and asset the account has: "
-            f"{answer.code} {answer.message}; give `details`"
+            f"{answer.code} {answer.message}; give `details` if it knows no IL-DCP"
         )
 
     async def connected(self) -> None:
@@ -156,7 +157,8 @@ class NetworkUplink:
             self._port, self._dialler = door, BatchDialler(door, url, token, ssl_context=tls)
         elif scheme in _HTTP:
             link = self._link("message")
-            self._sender = HttpSender(link, self._pump, url, token or "", ssl_context=tls)
+            known = _token_in(url) if token is None else token
+            self._sender = HttpSender(link, self._pump, url, known, ssl_context=tls)
         else:
             raise UsageError(f"{self._url}: an uplink is btp+ws(s)://, ilp+tcp://, or http(s)://")
         if self._dialler is not None:
@@ -172,6 +174,14 @@ class NetworkUplink:
             self._up.set()
         else:
             self._up.clear()
+
+
+def _token_in(url: str) -> str:
+    try:
+        return unquote(urlsplit(url).password or "")
+    except ValueError:
+        # Whoever sends by this URL says what is wrong with it.
+        return ""
 
 
 class _Asker:
@@ -208,7 +218,8 @@ async def open_uplink(
     details: Details | None = None,
 ) -> AsyncIterator[NetworkUplink]:
     """Dial an account: `btp+ws://user:token@host:port/path`, `btp+wss://`, `ilp+tcp://`,
-    `ilp+tls://`, `ilp+unix://`, or, to send only, `http(s)://host/accounts/user/ilp` with a token.
+    `ilp+tls://`, `ilp+unix://`, or, to send only, `http(s)://:token@host/accounts/user/ilp`; the
+    token may be given apart.
     The connection is dialled again as often as it is lost. `details`: address, scale and code of
     the asset, where the connector does not tell. Raises PaymentError, UsageError."""
     if details is None:

@@ -255,7 +255,9 @@ def test_payments_are_listed_and_looked_at(pair: Pair) -> None:
 
 
 def test_events_of_a_payment(pair: Pair) -> None:
-    begun = pair.pay(amount=3, headers={"Prefer": "respond-async"})
+    headers = {"Prefer": "respond-async", "Idempotency-Key": "looked at"}
+    begun, again = (pair.pay(amount=3, headers=headers) for _ in range(2))
+    assert begun.headers["location"] == again.headers["location"]
     body = pair.at_a.get(f"{begun.headers['location']}/events").body.decode()
     names = re.findall(r"^event: (\w+)$", body, re.MULTILINE)
     assert names[-1] == "ended" and set(names[:-1]) <= {"progress"}

@@ -139,6 +139,20 @@ def test_refusals_say_what_to_do(
         assert text in done.stderr
 
 
+def test_what_a_crash_left_uncertain_is_said() -> None:
+    """A payment that is complete, with less than was ordered."""
+    receipt = {"sent_amount": 60, "delivered_amount": 60}
+    payment = {
+        "username": "bob", "id": "1", "state": "completed", "source_asset_code": "ABC",
+        "source_asset_scale": 2, "source_amount": 100, "delivery_amount": None,
+        "sent_amount": 60, "uncertain_amount": 40, "receipt": receipt,
+    }  # fmt: skip
+    done = ask(payment, "payments", "resume", "bob", "1", status=202)
+    assert (done.status, json.loads(done.stdout)) == (0, receipt)
+    assert done.stderr.startswith("fastilp: up to 0.40 ABC of it were in flight")
+    assert ask(payment, "payments", "resume", "bob", "1", "-q", status=202).stderr == ""
+
+
 def test_no_node() -> None:
     done = fastilp("accounts", "list", "--node", "http://127.0.0.1:1")
     assert "no node answers at http://127.0.0.1:1" in done.stderr and "--node" in done.stderr

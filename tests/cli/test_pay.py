@@ -93,12 +93,15 @@ def test_orders_that_are_wrong(scene: Scene) -> None:
     for words in ((), ("--amount", "5", "--deliver", "5")):
         done = scene.run("pay", "alice", "--to", scene.bob, *words)
         assert done.status == 1 and "--deliver" in done.stderr
+        assert ("not both" in done.stderr) is bool(words)
     done = scene.run("pay", "alice", "--amount", "x", "--to", scene.bob)
     assert done.status == 1 and "source_amount" in done.stderr
     done = scene.run("pay", "alice", "--amount", "5", "--to", scene.bob, token=ADMIN_TOKEN)
-    assert done.status == 1 and "401" in done.stderr
+    assert done.status == 1 and "401" in done.stderr and "the admin's will not do" in done.stderr
     done = scene.run("pay", "alice", "--amount", "5", "--to", "$")
-    assert done.status == 1 and "no payment pointer" in done.stderr
+    assert done.status == 1 and "no payment pointer" in done.stderr and "log" not in done.stderr
+    done = scene.run("payments", "show", "alice", "x")
+    assert done.status == 1 and done.stderr.endswith("the payments of an account\n")
 
 
 def test_ctrl_c_stops_and_says_what_was_delivered(scene: Scene) -> None:

@@ -51,6 +51,10 @@ def test_one_program_pays_another(tmp_path: Path) -> None:
         assert failed.returncode == 1
         assert failed.stderr.startswith("no way to the receiver: F02")
         assert failed.stderr.endswith("; delivered 0\n")
+        nobody = pay(url(node, "alice"), "1", f"http://{node.http}/accounts/nobody/spsp")
+        assert nobody.returncode == 1
+        assert nobody.stderr.startswith("nothing was sent: ")
+        assert nobody.stderr.endswith("answers 404: account `nobody` was not found\n")
         # By SPSP, to an account of the node itself.
         named = pay(url(node, "alice"), "500", f"http://{node.http}/accounts/bob/spsp")
         assert named.stdout.splitlines()[-1] == "delivered 500 ABC", named.stderr

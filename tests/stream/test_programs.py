@@ -50,7 +50,8 @@ def url(node: NodeProcess, username: str, kind: str) -> str:
         return f"btp+ws://{username}:{username}-token@{node.http}/accounts/{username}/ilp/btp"
     if kind == "batch":
         return f"ilp+tcp://{username}:{username}-token@{node.batch}"
-    return f"http://{node.http}/accounts/{username}/ilp"
+    known = f":{username}-token@" if kind == "http, token" else ""
+    return f"http://{known}{node.http}/accounts/{username}/ilp"
 
 
 def on(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -78,11 +79,13 @@ class Moved:
 
 
 @pytest.mark.parametrize(("to", "receives"), [("bob", "btp"), ("carol", "batch")])
-@pytest.mark.parametrize("pays", ["btp", "batch", "http"])
+@pytest.mark.parametrize("pays", ["btp", "batch", "http", "http, token"])
 def test_pays_and_is_paid(node: NodeProcess, pays: str, to: str, receives: str) -> None:
+    token = "alice-token" if pays == "http" else None
+
     async def scenario() -> None:
         async with (
-            stream.open_uplink(url(node, "alice", pays), "alice-token") as alice,
+            stream.open_uplink(url(node, "alice", pays), token) as alice,
             stream.listen(url(node, to, receives)) as server,
         ):
             assert (alice.address, alice.asset_code, alice.asset_scale) == (

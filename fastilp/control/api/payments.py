@@ -107,7 +107,12 @@ async def _pay(
             await payment.ended.wait()
         return payment.ticket, _answer(payments.shown(payment), at_once=at_once)
 
-    return await context.change(request, body, work)
+    answer = await context.change(request, body, work)
+    if answer.status_code == 202:
+        # Here, as what is kept for an idempotency key is the body alone.
+        payment = json.loads(answer.body)
+        answer.headers["Location"] = f"/accounts/{payment['username']}/payments/{payment['id']}"
+    return answer
 
 
 def _order(content_type: str | None, body: bytes) -> Order:
@@ -125,8 +130,7 @@ def _answer(record: PaymentRecord, *, at_once: bool) -> Response:
     """To whoever ordered it. A call with an idempotency key that comes again after a crash gets
     what was to be said while it ran."""
     if at_once:
-        where = {"Location": f"/accounts/{record.username}/payments/{record.payment_id}"}
-        return json_response(json_bytes(payment_json(record)), 202, where)
+        return json_response(json_bytes(payment_json(record)), 202)
     if record.state == COMPLETED:
         return json_response(json_bytes(receipt_json(record)))
     reason = record.error or record.state
