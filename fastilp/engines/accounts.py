@@ -52,9 +52,11 @@ class Accounts:
         """Returns when it is taken, at best when it is set up. Raises EngineError if the peer was
         reached and will not do."""
         with self._store.write() as change:
-            record = change.get(ACCOUNTS, account_id) or {"ready": False}
-            change.put(ACCOUNTS, account_id, record | {"closing": False})
-        if not record["ready"]:
+            record = change.get(ACCOUNTS, account_id) or {"ready": False, "closing": False}
+            # One that is being closed begins anew: who knows how far that has come.
+            ready = record["ready"] and not record["closing"]
+            change.put(ACCOUNTS, account_id, {"ready": ready, "closing": False})
+        if not ready:
             await self._at_best(self._begin(account_id, self._set_up))
 
     async def delete(self, account_id: str) -> None:

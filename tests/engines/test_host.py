@@ -225,6 +225,19 @@ async def test_an_account_that_is_owed_goes_last(tmp_path: Path) -> None:
     assert (len(kind.paid), kind.calls["delete"]) == (1, 1)
 
 
+async def test_an_account_that_comes_back_while_it_goes_stays(tmp_path: Path) -> None:
+    kind = fresh()
+    kind.fail_send = 3
+    async with running(kind, settings(tmp_path)) as (host, calls):
+        await calls.create(ACCOUNT)
+        await calls.settle(ACCOUNT, ONE)
+        assert (await calls.delete(ACCOUNT)).status == 204
+        assert (await calls.create(ACCOUNT)).status == 201
+        assert (await calls.settle(ACCOUNT, ONE)).status == 201
+        await until(lambda: len(kind.paid) == 2 and not host._accounts.unready_count)
+        assert (host.account_count(), kind.calls["create"], kind.calls["delete"]) == (1, 2, 0)
+
+
 async def test_tokens(tmp_path: Path) -> None:
     chosen = settings(tmp_path, incoming_token="sesame")
     async with running(fresh(), chosen) as (_, calls):

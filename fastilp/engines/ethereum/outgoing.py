@@ -48,11 +48,13 @@ class Outgoing:
     async def pay(self, to: str, units: int, key: str, chain_id: int) -> None:
         """Returns when it is done. Raises NotNowError to be called again."""
         with self._context.read() as records:
+            if records.get(f"paid/{key}") is not None:
+                return
             record = records.get(f"sent/{key}")
         if record is None:
             async with self._lock:
                 record = await self._prepare(to, units, key, chain_id)
-        while record["state"] == "pending":
+        while record is not None:
             await self._send(record)
             record = await self._wait(key, record)
 
@@ -69,8 +71,8 @@ class Outgoing:
     def sweep(self) -> None:
         """Forget what was done long ago."""
         with self._context.change() as change:
-            for name, record in change.items("sent/"):
-                if record["state"] == "done" and record["done_ms"] < now_ms() - KEPT_MS:
+            for name, record in change.items("paid/"):
+                if record["done_ms"] < now_ms() - KEPT_MS:
                     change.delete(name)
 
     async def _prepare(self, to: str, units: int, key: str, chain_id: int) -> dict[str, Any]:
@@ -89,7 +91,6 @@ class Outgoing:
         count = await self._count("pending")
         fields["nonce"] = max([count, *nonces])
         record = {
-            "state": "pending",
             "fields": _texts(fields),
             "units": str(units),
             "block": await self._rpc.number("eth_blockNumber"),
@@ -129,8 +130,7 @@ class Outgoing:
     def _pending(self) -> list[dict[str, Any]]:
         """By their nonces."""
         with self._context.read() as records:
-            sent = [record for _, record in records.items("sent/")]
-        pending = [record for record in sent if record["state"] == "pending"]
+            pending = [record for _, record in records.items("sent/")]
         return sorted(pending, key=lambda record: int(record["fields"]["nonce"]))
 
     def _sign(self, key: str, record: dict[str, Any], fees: Fees) -> dict[str, Any]:
@@ -159,15 +159,17 @@ class Outgoing:
             if await self._count("latest") <= record["fields"]["nonce"]:
                 raise
 
-    async def _wait(self, key: str, record: dict[str, Any]) -> dict[str, Any]:
-        """Until it is done, or a replacement is signed. Raises NotNowError if it never will be."""
+    async def _wait(self, key: str, record: dict[str, Any]) -> dict[str, Any] | None:
+        """Until it is done, or a replacement is signed: the record with it. Raises NotNowError if
+        it never will be."""
         nonce, begun = record["fields"]["nonce"], time.monotonic()
         while True:
             head = await self._rpc.number("eth_blockNumber")
             deep = head - self._settings.confirmations
             receipt = await self._receipt(record)
             if receipt is not None and as_number(receipt["blockNumber"]) <= deep:
-                return self._ended(key, receipt)
+                self._ended(key, receipt)
+                return None
             if receipt is None and deep >= 0 and await self._count(hex(deep)) > nonce:
                 other = await self._user_of(nonce, record["block"], deep)
                 if other not in record["hashes"]:
@@ -201,15 +203,15 @@ class Outgoing:
                 return receipt
         return None
 
-    def _ended(self, key: str, receipt: dict[str, Any]) -> dict[str, Any]:
+    def _ended(self, key: str, receipt: dict[str, Any]) -> None:
         transaction_hash = str(receipt["transactionHash"])
         if as_number(receipt.get("status", "0x1")) != 1:
             self._give_up(key, f"the transaction {transaction_hash} failed")
-        done = {"state": "done", "hash": transaction_hash, "done_ms": now_ms()}
+        done = {"hash": transaction_hash, "done_ms": now_ms()}
         with self._context.change() as change:
-            change.put(f"sent/{key}", done)
+            change.put(f"paid/{key}", done)
+            change.delete(f"sent/{key}")
         self._context.log.info("paid", key=key, transaction=transaction_hash)
-        return done
 
     def _give_up(self, key: str, why: str) -> None:
         """Nothing of it can be mined any more. The next call makes a new transaction."""
