@@ -110,7 +110,7 @@ async def _pay(
     answer = await context.change(request, body, work)
     if answer.status_code == 202:
         # Here, as what is kept for an idempotency key is the body alone.
-        payment = json.loads(answer.body)
+        payment = json.loads(bytes(answer.body))
         answer.headers["Location"] = f"/accounts/{payment['username']}/payments/{payment['id']}"
     return answer
 
