@@ -45,7 +45,9 @@ class Receiving:
         self.switch.set_route(f"{ADDRESS}.bob", bob)
         self.link: Link = self.switch.open_link(alice)
         self.fulfilled = 0
-        self.receiver = StreamReceiver(self.switch, bytes(32), lambda: None, self._received)
+        self.receiver = StreamReceiver(
+            self.switch, bytes(32), lambda: NOW_MS, lambda: None, self._received
+        )
         paid = [self.receiver.credentials("bob", f"{ADDRESS}.bob") for _ in range(connections)]
         self.keys = [Keys(each.shared_secret) for each in paid]
         self.packets = [

@@ -15,6 +15,7 @@ cdef enum InFlightFlag:
     IN_FLIGHT_PUNT = 16             # waits for control, reserved nothing
     IN_FLIGHT_AMOUNT_OUT_TAKEN = 32     # likewise to the next hop's bucket
     IN_FLIGHT_MARKED = 64           # a punt because its account or prefix is marked so
+    IN_FLIGHT_CLAIMED = 128         # the terminal has it, in time: its answer counts
     IN_FLIGHT_OF_ROW = 8 | 16 | 32 | 64
 
 

@@ -12,8 +12,8 @@ from fastilp._core.condition cimport condition_check
 from fastilp._core.counter cimport counter_add
 from fastilp._core.gate cimport Gate, Waiting
 from fastilp._core.inflight cimport (
-    IN_FLIGHT_AMOUNT_OUT_TAKEN, IN_FLIGHT_AMOUNT_TAKEN, IN_FLIGHT_ANSWERED, IN_FLIGHT_MARKED,
-    IN_FLIGHT_OF_ROW, IN_FLIGHT_PUNT, SLOT_NONE, InFlight, InFlightTable,
+    IN_FLIGHT_AMOUNT_OUT_TAKEN, IN_FLIGHT_AMOUNT_TAKEN, IN_FLIGHT_ANSWERED, IN_FLIGHT_CLAIMED,
+    IN_FLIGHT_MARKED, IN_FLIGHT_OF_ROW, IN_FLIGHT_PUNT, SLOT_NONE, InFlight, InFlightTable,
 )
 from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport FULFILL_RELEASE_MARGIN_MS, HOLD_MAX_MS, PUNTS_PER_ACCOUNT_MAX
@@ -265,7 +265,7 @@ cdef class Switch(Terminal):
         prefetch_link(self.link_states[entry.link_in])
         if entry.account_in != ROW_NONE:
             prefetch_account(self, entry.account_in)
-        if self.now_ms >= entry.expires_out_ms:
+        if self.now_ms >= entry.expires_out_ms and not entry.flags & IN_FLIGHT_CLAIMED:
             row.status = STATUS_TIMED_OUT
         elif row.status == STATUS_OK and row.type == PACKET_REJECT:
             row.status = STATUS_REJECTED

@@ -18,6 +18,8 @@ class Terminal(Admission):
     def set_token_key(self, key: bytes) -> None:
         """The key of tokens (`fastilp._core.token`) that lead to the terminal link: 16 bytes.
         Raises UsageError."""
-    def take_terminal(self) -> list[tuple[int, bytes, Account | None, Account]]:
+    def take_terminal(self, now_ms: int) -> list[tuple[int, bytes, Account | None, Account]]:
         """(request id, Prepare, account it came from, account it is for) of all that waits on the
-        terminal link. The account is None for packets of control's own."""
+        terminal link and has not expired at `now_ms`. The account is None for packets of control's
+        own. A right Fulfill that is handed in before the next `process` always counts, however late
+        that comes: whoever makes it may rely on it at once."""

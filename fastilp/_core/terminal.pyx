@@ -7,11 +7,11 @@ back: not mine. Then it goes on to the account's own link. May import admission,
 token."""
 
 cimport cython
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from fastilp._core.admission cimport Admission
-from fastilp._core.inflight cimport IN_FLIGHT_ANSWERED, SLOT_NONE, InFlight
+from fastilp._core.inflight cimport IN_FLIGHT_ANSWERED, IN_FLIGHT_CLAIMED, SLOT_NONE, InFlight
 from fastilp._core.link cimport LinkState
 from fastilp._core.row cimport ROW_ANSWER, ROW_EGRESS_GIVEN, ROW_NONE, Row
 from fastilp._core.status cimport (
@@ -36,7 +36,7 @@ cdef class Terminal(Admission):
             raise UsageError(f"a token key has 16 bytes, not {len(key)}")
         memcpy(self._token_key, <const char*>key, 16)
 
-    def take_terminal(self):
+    def take_terminal(self, int64_t now_ms):
         """What waits on the terminal link, with sender and receiver; see terminal.pyi."""
         cdef uint32_t slot
         cdef InFlight* entry
@@ -46,6 +46,10 @@ cdef class Terminal(Admission):
             if slot == SLOT_NONE:
                 continue
             entry = &self._in_flight.entries[slot]
+            if now_ms >= entry.expires_out_ms:
+                # Its hold is over; the next turn rejects it.
+                continue
+            entry.flags |= IN_FLIGHT_CLAIMED
             taken.append(
                 (request_id, packet, self._handle(entry.account_in),
                  self._handle(entry.account_out))
@@ -103,5 +107,6 @@ cdef class Terminal(Admission):
         self.terminal.state.in_flight -= 1
         link.in_flight += 1
         entry.link_out = link.index
+        entry.flags &= <uint8_t>~IN_FLIGHT_CLAIMED
         self.send(link.index, row.request_id, packet, size, False)
         return STATUS_OK

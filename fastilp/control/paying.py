@@ -1,19 +1,20 @@
 """One payment while it runs: what it has cost so far, as our books have it. Imports storage, errors
 and types.
 
-Promises that the record in the store is never short: before a Prepare can be booked, the record
-says that at most so much may have been sent. Both are written by the same ledger in order, so
-whatever is on the disk after a crash, the record covers it.
+Promises that the record on the disk is never short: before a Prepare leaves, a record that says
+that at most so much may have been sent is there. Whatever a crash takes, what is resumed after it
+pays nothing twice.
 """
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from fastilp.control.entries import Entry
+from fastilp.errors import StorageError
 from fastilp.storage.payments import PaymentRecord
 
 RUNNING = "running"
@@ -55,6 +56,10 @@ class Books(Protocol):
         """So much was fulfilled, and so much may be: before Prepares are handed to the switch, and
         after each answer. What nobody can fulfil does not count."""
 
+    async def may_leave(self) -> bool:
+        """Returns once what was noted is on the disk; False: it never will be, or nothing is to
+        leave any more."""
+
 
 class Sender(Protocol):
     """Sends one payment; `node` makes it of the STREAM sender."""
@@ -80,18 +85,26 @@ class Payer(Protocol):
 
 class Payment:
     """The figures of a payment, this run's on top of those of the runs before. `put` writes the
-    record."""
+    record and says which ticket it has, and `committed` waits for it; both raise StorageError."""
 
-    def __init__(self, record: PaymentRecord, put: Callable[["Payment"], None]) -> None:
+    def __init__(
+        self,
+        record: PaymentRecord,
+        put: Callable[["Payment"], int],
+        committed: Callable[[int], Awaitable[None]],
+    ) -> None:
         self.ended = asyncio.Event()
         """Set once the record of its end is written."""
         self.ticket = 0
-        """Of that record."""
+        """Of the newest record."""
         self.stopped_as: str | None = None
         """Why nothing more is sent, if it was stopped."""
+        self.stopped_by: str | None = None
+        """What it was that stopped it, for people."""
         self._sender: Sender | None = None
         self._before = record
         self._put = put
+        self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._sent_before = self._sent = record.sent_amount
         self._in_flight = 0
@@ -128,9 +141,9 @@ class Payment:
         assert self._sender is not None
         return await self._sender.run()
 
-    def stop(self, state: str) -> None:
+    def stop(self, state: str, by: str | None = None) -> None:
         if self.stopped_as is None:
-            self.stopped_as = state
+            self.stopped_as, self.stopped_by = state, by
             if self._sender is not None:
                 self._sender.cancel()
 
@@ -153,7 +166,7 @@ class Payment:
         self._sent = self._sent_before + sent
         self._in_flight = in_flight
         if self._sent + in_flight > self._covered:
-            self._put(self)
+            self.write()
         elif not self._is_put_soon:
             # All answers of a turn make one record.
             self._is_put_soon = True
@@ -162,7 +175,23 @@ class Payment:
     def _put_now(self) -> None:
         self._is_put_soon = False
         if not self._is_over:
-            self._put(self)
+            self.write()
+
+    def write(self) -> None:
+        try:
+            self.ticket = self._put(self)
+        except StorageError as error:
+            self.stop(INTERRUPTED, f"it could not be written down: {error}")
+
+    async def may_leave(self) -> bool:
+        # Records may say less from one to the next, as packets come back, and a crash may leave
+        # each: only with the newest on the disk does none count that says less.
+        if self._in_flight and self.stopped_as is None:
+            try:
+                await self._committed(self.ticket)
+            except StorageError as error:
+                self.stop(INTERRUPTED, f"it could not be written down: {error}")
+        return self.stopped_as is None
 
     # --- Records --------------------------------------------------------------------------------
 

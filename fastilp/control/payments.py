@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Iterator
 
 from fastilp._core.books import Account
-from fastilp._core.ledger import Ledger
 from fastilp.control.accounts import Puts
 from fastilp.control.entries import Entry
 from fastilp.control.paying import (
@@ -27,6 +26,7 @@ from fastilp.control.paying import (
     rest_of,
 )
 from fastilp.errors import ConflictError, FastILPError, PaymentError, StorageError, UsageError
+from fastilp.storage.ledger import Ledger
 from fastilp.storage.payments import (
     PAYMENTS,
     PAYMENTS_OF,
@@ -218,7 +218,7 @@ class Payments:
         self, entry: Entry, record: PaymentRecord, order: Order, also: Also
     ) -> Payment:
         self._enter(record)
-        payment = Payment(record, self._put)
+        payment = Payment(record, self._put, self._ledger.committed)
         self._running[record.payment_id] = payment
         try:
             payment.open(await self._payer.open(entry, order, payment))
@@ -235,7 +235,7 @@ class Payments:
         state, error = COMPLETED, None
         try:
             if not await payment.run():
-                state = payment.stopped_as or FAILED
+                state, error = payment.stopped_as or FAILED, payment.stopped_by
         except PaymentError as failure:
             state, error = FAILED, str(failure)
         except Exception:
@@ -271,15 +271,11 @@ class Payments:
         puts = [PAYMENTS.put(record), PAYMENTS_OF.put(listed), PAYMENTS_RUNNING.put(name)]
         payment.ticket = self._ledger.transact(puts=[*puts, *also(record)])
 
-    def _put(self, payment: Payment) -> None:
-        try:
-            self._ledger.transact(puts=[PAYMENTS.put(payment.to_put(self._now_ms()))])
-        except StorageError:
-            # What cannot be written down is not to be sent.
-            payment.stop(INTERRUPTED)
+    def _put(self, payment: Payment) -> int:
+        return self._ledger.transact(puts=[PAYMENTS.put(payment.to_put(self._now_ms()))])
 
     def _written(self, payment: Payment) -> PaymentRecord:
-        self._put(payment)
+        payment.write()
         return payment.shown(self._now_ms())
 
     def _put_last(self, payment: Payment, also: Also) -> None:

@@ -1,5 +1,5 @@
 """Payments of the node, in both directions: SPSP and STREAM put together with the accounts that pay
-and are paid. Imports config, control, endpoints, transports, _core and errors.
+and are paid. Imports config, control, endpoints, storage, transports, _core and errors.
 
 A payment leaves by a link of its account inside this process, so limits, rates and books take it
 for what the account's holder might have sent. The payment's record is told of money before the
@@ -26,6 +26,7 @@ from fastilp.endpoints.stream.receiver import StreamReceiver
 from fastilp.endpoints.stream.sender import Payment
 from fastilp.endpoints.stream.uplink import AccountUplink
 from fastilp.errors import PaymentError, UsageError
+from fastilp.storage.ledger import Ledger
 from fastilp.transports.pump import Pump
 
 _log = structlog.get_logger("fastilp.node")
@@ -40,14 +41,18 @@ class Uplinks(Protocol):
 class NodePaying:
     """All of it. `seed`: the node's secret, out of which the receiver's come."""
 
-    def __init__(self, config: PaymentsConfig, pump: Pump, seed: bytes, uplinks: Uplinks) -> None:
+    def __init__(
+        self, config: PaymentsConfig, ledger: Ledger, pump: Pump, seed: bytes, uplinks: Uplinks
+    ) -> None:
         """Raises ConfigError."""
         switch = pump.switch
         self.notifications = Notifications()
-        self.receiver = StreamReceiver(switch, seed, pump.wake, self.notifications.received)
+        self.receiver = StreamReceiver(
+            switch, seed, pump.now_ms, pump.wake, self.notifications.received
+        )
         self._client = SpspClient(config.ca_file)
         payer = _StreamPayer(switch, self._client, uplinks)
-        self.payments = Payments(switch.ledger, payer, pump.now_ms, config.kept_days)
+        self.payments = Payments(ledger, payer, pump.now_ms, config.kept_days)
         self.for_api = Paying(
             self.payments, self.receiver, self.notifications, config.default_spsp_account
         )
@@ -95,6 +100,7 @@ class _StreamPayer:
                 slippage=order.slippage,
                 rate=self._rate_from(entry.account),
                 on_progress=note,
+                may_leave=books.may_leave,
             )
         except UsageError as error:
             raise PaymentError(str(error)) from None

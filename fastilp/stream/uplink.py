@@ -102,7 +102,12 @@ class NetworkUplink:
         if self._receiver is not None:
             raise UsageError("an uplink has one server")
         receiver = StreamReceiver(
-            self._switch, os.urandom(32), self._pump.wake, received, heard=heard
+            self._switch,
+            os.urandom(32),
+            self._pump.now_ms,
+            self._pump.wake,
+            received,
+            heard=heard,
         )
         self._receiver = receiver
         return lambda: receiver.credentials("program", self.address)

@@ -176,6 +176,55 @@ def test_a_payment_from_its_order_to_its_end(tmp_path: Path) -> None:
     run(test)
 
 
+def test_money_leaves_once_its_record_is_on_the_disk(tmp_path: Path) -> None:
+    async def test() -> None:
+        scene = Scene(tmp_path)
+        payment = await scene.payments.begin(scene.alice, ORDER)
+        for amount in (100, 200, 300):
+            scene.sender.books.sending(amount)
+            ticket = payment.ticket
+            assert ticket > scene.ledger.committed_ticket
+            assert await payment.may_leave()
+            assert ticket <= scene.ledger.committed_ticket
+        payment.stop(CANCELLED)
+        assert not await payment.may_leave()
+        scene.sender.end(is_paid=False)
+        await payment.ended.wait()
+        scene.ledger.close()
+
+    run(test)
+
+
+def test_what_cannot_be_written_down_does_not_leave(tmp_path: Path) -> None:
+    async def test() -> None:
+        scene = Scene(tmp_path)
+        payment = await scene.payments.begin(scene.alice, ORDER)
+        scene.ledger.close()
+        scene.sender.books.sending(100)
+        assert scene.sender.is_cancelled and not await payment.may_leave()
+        assert payment.stopped_as == INTERRUPTED
+        assert payment.stopped_by is not None
+        assert payment.stopped_by.startswith("it could not be written down: ")
+        scene.sender.end(is_paid=False)
+        await payment.ended.wait()
+
+    run(test)
+
+
+def test_many_wait_for_the_disk_at_once(tmp_path: Path) -> None:
+    async def test() -> None:
+        ledger = Ledger.open(str(tmp_path))
+        tickets = [ledger.transact(puts=[(b"x:%d" % i, b"1")]) for i in range(500)]
+        gone = asyncio.ensure_future(ledger.committed(tickets[-1]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(*(ledger.committed(ticket) for ticket in tickets))
+        assert ledger.committed_ticket >= tickets[-1]
+        ledger.close()
+
+    run(test)
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     steps=st.lists(

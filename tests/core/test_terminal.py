@@ -28,7 +28,7 @@ def ended(hub: Hub, to: str = f"g.hub.bob.{TOKEN}", amount: int = 100) -> tuple[
     """Send a Prepare that comes out of the terminal link; returns it with its id."""
     hub.send(7, to=to, amount=amount)
     hub.run()
-    [(request_id, packet, sender, receiver)] = hub.switch.take_terminal()
+    [(request_id, packet, sender, receiver)] = hub.switch.take_terminal(hub.now_ms)
     assert (sender, receiver) == (hub.alice, hub.bob)
     assert hub.take(hub.b) == [] and hub.take(hub.a) == []
     return request_id, packet
@@ -103,7 +103,7 @@ def test_a_wrong_fulfillment_moves_nothing(hub: Hub) -> None:
 def test_other_addresses_go_to_the_next_hop(hub: Hub, to: str) -> None:
     hub.send(7, to=to)
     hub.run()
-    assert hub.switch.take_terminal() == []
+    assert hub.switch.take_terminal(hub.now_ms) == []
     [(request_id, _)] = hub.take(hub.b)
     hub.answer(request_id)
     hub.run()
@@ -115,7 +115,7 @@ def test_without_a_receiver_it_is_a_packet_like_any_other(hub: Hub) -> None:
     hub.switch.terminal.up = False
     hub.send(7, to=f"g.hub.bob.{TOKEN}")
     hub.run()
-    assert hub.switch.take_terminal() == [] and len(hub.take(hub.b)) == 1
+    assert hub.switch.take_terminal(hub.now_ms) == [] and len(hub.take(hub.b)) == 1
 
 
 def test_not_mine_goes_on_to_the_next_hop(hub: Hub) -> None:
@@ -187,6 +187,47 @@ def test_not_mine_too_late(hub: Hub) -> None:
     finish(hub)
 
 
+def test_what_was_taken_in_time_counts_however_late_the_turn_comes(hub: Hub) -> None:
+    """The receiver has made a receipt of it."""
+    request_id, _ = ended(hub)
+    hub.switch.terminal.receive([(request_id, encode(Fulfill(PREIMAGE)))])
+    hub.run(advance_ms=40_000)
+    assert hub.take(hub.a) == [(7, Fulfill(PREIMAGE))]
+    assert hub.balances() == (-100, 100)
+    finish(hub)
+
+
+def test_what_was_taken_in_time_and_is_answered_too_late_does_not(hub: Hub) -> None:
+    request_id, _ = ended(hub)
+    hub.run(advance_ms=40_000)
+    hub.switch.terminal.receive([(request_id, encode(Fulfill(PREIMAGE)))])
+    hub.run()
+    assert [answer.code for _, answer in hub.take(hub.a)] == [b"R00"]
+    assert hub.balances() == (0, 0)
+    finish(hub)
+
+
+def test_not_mine_ends_what_was_taken_in_time(hub: Hub) -> None:
+    request_id, packet = ended(hub)
+    hub.switch.terminal.receive([(request_id, packet)])
+    hub.run()
+    [(request_id, _)] = hub.take(hub.b)
+    hub.answer(request_id)
+    hub.run(advance_ms=40_000)
+    assert [answer.code for _, answer in hub.take(hub.a)] == [b"R00"]
+    assert hub.balances() == (0, 0)
+    finish(hub)
+
+
+def test_what_has_expired_is_not_taken(hub: Hub) -> None:
+    hub.send(7, to=f"g.hub.bob.{TOKEN}")
+    hub.run()
+    assert hub.switch.take_terminal(hub.now_ms + 40_000) == []
+    hub.run(advance_ms=40_000)
+    assert [answer.code for _, answer in hub.take(hub.a)] == [b"R00"]
+    finish(hub)
+
+
 def test_what_nobody_asked_changes_nothing(hub: Hub) -> None:
     stranger = hub.prepare(5, f"g.hub.bob.{TOKEN}")
     hub.switch.terminal.receive([(12345, encode(stranger)), (1, b"\x0c\x00"), (2, b"")])
@@ -200,7 +241,7 @@ def test_what_is_taken_too_late_is_left_out(hub: Hub) -> None:
     hub.send(7, to=f"g.hub.bob.{TOKEN}", in_ms=1_000)
     hub.run()
     hub.run(advance_ms=5_000)
-    assert hub.switch.take_terminal() == []
+    assert hub.switch.take_terminal(hub.now_ms) == []
     assert [answer.code for _, answer in hub.take(hub.a)] == [b"R00"]
     finish(hub)
 

@@ -31,7 +31,7 @@ from fastilp.endpoints.stream.receiver import Incoming, StreamReceiver
 from fastilp.endpoints.stream.tokens import Credentials, ReceiptKey
 from fastilp.errors import UsageError
 from tests.helpers import check_sums
-from tests.small_switch import ADDRESS, SmallSwitch, details
+from tests.small_switch import ADDRESS, NOW_MS, SmallSwitch, details
 
 SEED = bytes(range(32))
 MAX = (1 << 64) - 1
@@ -48,7 +48,9 @@ class Node(SmallSwitch):
         self.switch.set_rate("ABC", 1)
         self.switch.set_rate("XYZ", 1)
         self.bob = self.switch.account("bob")
-        self.receiver = StreamReceiver(self.switch, SEED, self.wake, self.incoming.append)
+        self.receiver = StreamReceiver(
+            self.switch, SEED, lambda: self.now_ms, self.wake, self.incoming.append
+        )
         self.credentials = self.receiver.credentials("bob", BOB)
 
     def packet(
@@ -257,7 +259,7 @@ def test_a_packet_that_fails_here_takes_no_other_with_it(node: Node) -> None:
             raise RuntimeError("a bug")
         return []
 
-    StreamReceiver(node.switch, SEED, node.wake, node.incoming.append, heard=broken)
+    StreamReceiver(node.switch, SEED, lambda: NOW_MS, node.wake, node.incoming.append, heard=broken)
     packets = [node.packet(StreamData(1, 0, b"x")), node.packet(StreamMoney(1, 1))]
     node.links["alice"].receive([(i, bytes(packet)) for i, packet in enumerate(packets)])
     for _ in range(3):

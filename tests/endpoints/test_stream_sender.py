@@ -142,6 +142,61 @@ def test_cancel() -> None:
     on_a_node(scenario)
 
 
+def test_nothing_leaves_before_it_may() -> None:
+    async def scenario(node: Node) -> None:
+        may_leave = asyncio.Event()
+        asked: list[int] = []
+
+        async def wait() -> bool:
+            in_flight = payment.progress().in_flight_amount
+            asked.append(in_flight)
+            if in_flight:
+                await may_leave.wait()
+            return True
+
+        payment = node.pay(source_amount=1_000, may_leave=wait)
+        running = asyncio.ensure_future(payment.run())
+        while not any(asked):
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.02)
+        assert (node.balance("bob"), node.uplink.waiting) == (0, 0)
+        may_leave.set()
+        outcome = await running
+        assert outcome.delivered_amount == 1_000 == node.balance("bob") == -node.balance("alice")
+
+    on_a_node(scenario)
+
+
+@pytest.mark.parametrize("how", ["refused", "cancelled"])
+def test_what_may_not_leave_was_not_sent(how: str) -> None:
+    async def scenario(node: Node) -> None:
+        held = asyncio.Event()
+
+        async def never() -> bool:
+            if payment.progress().in_flight_amount == 0:
+                return True
+            held.set()
+            if how == "cancelled":
+                await asyncio.Event().wait()
+            payment.cancel()
+            return False
+
+        payment = node.pay(source_amount=1_000, may_leave=never)
+        running = asyncio.ensure_future(payment.run())
+        await held.wait()
+        if how == "cancelled":
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        else:
+            assert (await running).state is State.CANCELLED
+        found = payment.progress()
+        assert (found.sent_amount, found.in_flight_amount) == (0, 0)
+        assert node.balance("bob") == 0 == node.balance("alice")
+
+    on_a_node(scenario)
+
+
 def test_a_cancelled_task_still_counts_what_comes_back() -> None:
     async def scenario(node: Node) -> None:
         node.holds_money = True

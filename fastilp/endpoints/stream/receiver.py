@@ -86,13 +86,14 @@ class _Connection:
 
 
 class StreamReceiver:
-    """`secret_seed`: the node's. `wake` asks for a turn of the pump, `received` hears of every
-    packet that was fulfilled."""
+    """`secret_seed`: the node's. `now_ms`: its clock. `wake` asks for a turn of the pump, and
+    `received` hears of every packet that was fulfilled."""
 
     def __init__(
         self,
         switch: Switch,
         secret_seed: bytes,
+        now_ms: Callable[[], int],
         wake: Callable[[], None],
         received: Callable[[Incoming], None],
         heard: Callable[[str, Frame], list[Frame]] | None = None,
@@ -101,6 +102,7 @@ class StreamReceiver:
         about data or streams, in authentic packets, and says what is answered."""
         self._heard = heard or _take_no_data
         self._switch = switch
+        self._now_ms = now_ms
         self._wake = wake
         self._received = received
         self._tokens = Tokens(secret_seed)
@@ -128,7 +130,7 @@ class StreamReceiver:
         """Called by the pump: answer what waits."""
         answers = [
             (request_id, self._answer_safely(packet, sender, account))
-            for request_id, packet, sender, account in self._switch.take_terminal()
+            for request_id, packet, sender, account in self._switch.take_terminal(self._now_ms())
         ]
         if answers:
             link.receive(answers)

@@ -4,24 +4,31 @@
     outcome = await payment.run()
 
 `on_progress` is called before packets leave and after each answer, in the same turn, so that
-whoever writes the figures down never knows less than what may have happened.
+whoever writes the figures down never knows less than what may have happened. `may_leave` is awaited
+between: packets go when it says so, or never.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
 
-from fastilp.endpoints.stream.conversation import Conversation
+from fastilp._core.packet import Reject
+from fastilp.endpoints.stream.conversation import Conversation, Sent
 from fastilp.endpoints.stream.path import Path
 from fastilp.endpoints.stream.payment import ExpectedRate, PaymentMachine, Terms
 from fastilp.endpoints.stream.progress import Outcome, Progress
 from fastilp.endpoints.stream.uplink import Uplink
 
 OnProgress = Callable[[Progress], None]
+MayLeave = Callable[[], Awaitable[bool]]
 
 
 def _nothing(progress: Progress) -> None: ...
+
+
+async def _always() -> bool:
+    return True
 
 
 class Payment:
@@ -42,6 +49,7 @@ class Payment:
         rate: ExpectedRate = None,
         data: bytes = b"",
         on_progress: OnProgress | None = None,
+        may_leave: MayLeave = _always,
         sequence_first: int = 1,
         patience_ms: int = 30_000,
     ) -> None:
@@ -54,7 +62,7 @@ class Payment:
             patience_ms=patience_ms,
         )
         conversation = Conversation(destination, shared_secret, sequence_first)
-        self._drive = Drive(uplink, terms, conversation, Path(), on_progress)
+        self._drive = Drive(uplink, terms, conversation, Path(), on_progress, may_leave)
 
     async def run(self) -> Outcome:
         """Until it is completed, failed or cancelled, and nothing is in flight any more. If the
@@ -79,9 +87,11 @@ class Drive:
         conversation: Conversation,
         path: Path,
         on_progress: OnProgress | None = None,
+        may_leave: MayLeave = _always,
     ) -> None:
         self._uplink = uplink
         self._on_progress = on_progress or _nothing
+        self._may_leave = may_leave
         self._machine = PaymentMachine(terms, conversation, path, uplink.address, uplink.now_ms())
         self._wakes = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -91,7 +101,7 @@ class Drive:
         try:
             while not machine.is_finished:
                 self._wakes.clear()
-                self._send()
+                await self._send()
                 if machine.has_more:
                     # Others want their turn of the loop.
                     await asyncio.sleep(0)
@@ -112,12 +122,27 @@ class Drive:
     def progress(self) -> Progress:
         return self._machine.progress()
 
-    def _send(self) -> None:
+    async def _send(self) -> None:
         packets = self._machine.take(self._uplink.now_ms())
-        if packets:
-            self._on_progress(self._machine.progress())
+        if not packets:
+            return
+        self._on_progress(self._machine.progress())
+        leaves = False
+        try:
+            leaves = await self._may_leave()
+        finally:
+            if not leaves:
+                self._take_back(packets)
+        if leaves:
+            for sent in packets:
+                self._uplink.send(sent.prepare, partial(self._answered, sent.sequence))
+
+    def _take_back(self, packets: list[Sent]) -> None:
+        """They have not left, so nobody can fulfil them."""
+        reject = Reject(code="T00", triggered_by=self._uplink.address, message="it was not sent")
         for sent in packets:
-            self._uplink.send(sent.prepare, partial(self._answered, sent.sequence))
+            self._machine.answered(sent.sequence, bytes(reject), self._uplink.now_ms())
+        self._on_progress(self._machine.progress())
 
     def _answered(self, sequence: int, octets: bytes) -> None:
         self._machine.answered(sequence, octets, self._uplink.now_ms())
