@@ -10,7 +10,7 @@ RECIPE := setup.py tools/lmdb_provider.py
 PYTEST := $(PYTHON) -m pytest
 # Tests wait for disks, peers and clocks as much as they compute: one process more than processors.
 # A file's tests stay in one process, so that they share what they start.
-WORKERS ?= $(shell expr $$(nproc) + 1)
+WORKERS ?= $(shell expr $$(nproc) \* 2)
 PARALLEL := $(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
 # What the sanitizers look at.

@@ -564,7 +564,7 @@ cdef class Switch(Terminal):
             deadline_ms = later_ms
         if self._gate.waiting() and (deadline_ms < 0 or self._gate.earliest_ms < deadline_ms):
             deadline_ms = self._gate.earliest_ms
-        if self._has_taken():
+        if self.batch.undeliverable or self._has_taken():
             deadline_ms = self.now_ms
         return None if deadline_ms < 0 else deadline_ms
 

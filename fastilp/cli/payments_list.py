@@ -18,13 +18,21 @@ def _table(payments: Any) -> list[str]:
             str(each["id"]),
             str(each["created_at"])[:19],
             str(each["state"]),
-            f"{units(each['sent_amount'], each['source_asset_scale'])} {each['source_asset_code']}",
+            _sent(each),
             _delivered(each),
             str(each["receiver"]),
         )
         for each in payments
     ]
     return columns(rows, right=(3, 4))
+
+
+def _sent(payment: dict[str, Any]) -> str:
+    scale = payment["source_asset_scale"]
+    uncertain = ""
+    if int(payment["uncertain_amount"]):
+        uncertain = f" + up to {units(payment['uncertain_amount'], scale)}"
+    return f"{units(payment['sent_amount'], scale)}{uncertain} {payment['source_asset_code']}"
 
 
 def _delivered(payment: dict[str, Any]) -> str:

@@ -37,6 +37,26 @@ def ask(answer: Any, *arguments: str, status: int = 200) -> Done:
         return fastilp(*arguments, "--node", recorder.url)
 
 
+def test_a_list_of_payments_shows_what_is_uncertain() -> None:
+    payment = {
+        "id": "0193b5a0-7c1e-7000-8000-000000000001",
+        "created_at": "2026-01-02T03:04:05.678Z",
+        "state": "interrupted",
+        "sent_amount": "1500",
+        "uncertain_amount": "20",
+        "source_asset_code": "ABC",
+        "source_asset_scale": 2,
+        "delivered_amount": "7",
+        "destination_asset_code": None,
+        "destination_asset_scale": None,
+        "receiver": "$bob.example",
+    }
+    sure = {**payment, "uncertain_amount": "0"}
+    done = ask([payment, sure], "payments", "list", "alice", "--table")
+    uncertain, certain = done.stdout.splitlines()[1:]
+    assert " 15.00 + up to 0.20 ABC " in uncertain and " 15.00 ABC " in certain
+
+
 def test_a_pipe_gets_the_body_as_it_came() -> None:
     for more in ((), ("--json",)):
         assert ask(BALANCE, "accounts", "balance", "alice", *more).stdout == f"{BALANCE.decode()}\n"

@@ -77,7 +77,8 @@ def answer(context: Context, paying: Paying, request: Request, username: str) ->
         raise _invalid_receiver(f"account `{username}` was not found", ACCOUNT_NOT_FOUND)
     nonce, secret = _receipts(request)
     body = _body(paying, entry, nonce, secret)
-    headers = {"Cache-Control": _CACHED if nonce is None else "no-cache", **_CORS}
+    cached = _CACHED if nonce is None else "no-cache"
+    headers = {"Cache-Control": cached, "Vary": ", ".join(_SIZES), **_CORS}
     return Response(json_bytes(body), 200, headers, MEDIA)
 
 
