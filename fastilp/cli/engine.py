@@ -11,6 +11,12 @@ ENGINES = {
     "ethereum": Lazy(
         "fastilp.cli.engine_ethereum", "Settle in ETH or an ERC-20 token.", "ethereum"
     ),
+    "xrp": Lazy("fastilp.cli.engine_xrp", "Settle in XRP, by payments on the XRP Ledger.", "xrp"),
+    "xrp-stand-in": Lazy(
+        "fastilp.cli.engine_xrp_stand_in",
+        "Play the XRP Ledger for engines on this machine: payments of XRP and nothing else.",
+        "xrp",
+    ),
     "conformance": Lazy(
         "fastilp.cli.engine_conformance",
         "Try an engine, by whomever, against the rules of RFC 38.",

@@ -1,0 +1,207 @@
+"""Payments: each under its key is one validated transaction. Imports the neighbours.
+
+A signed transaction is in the store before it is submitted, with its LastLedgerSequence: the last
+ledger that can contain it. Submitting it again changes nothing, and what the node says to that is
+provisional. Only validated ledgers judge: the transaction is in one of them, or the node has all
+ledgers up to that last one and it is in none. Then it never will be, and the payment is signed
+anew.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastilp.engines.backoff import now_ms
+from fastilp.engines.context import Context
+from fastilp.engines.errors import NotNowError
+from fastilp.engines.xrp.accounts import Details
+from fastilp.engines.xrp.rpc import Ledger, Rpc, RpcError, as_number, field
+from fastilp.engines.xrp.settings import XrpSettings
+from fastilp.engines.xrp.wallet import Wallet
+
+KEPT_MS = 90 * 24 * 3_600_000
+# Networks above it want their number in every transaction.
+NETWORK_ID_UNNAMED_MAX = 1_024
+
+Find = Callable[[], Awaitable[Details]]
+
+
+class Outgoing:
+    def __init__(self, context: Context, rpc: Rpc, wallet: Wallet, settings: XrpSettings) -> None:
+        self._context = context
+        self._rpc = rpc
+        self._wallet = wallet
+        self._settings = settings
+        # Of the choice of sequences: two payments at the same time must not choose the same.
+        self._lock = asyncio.Lock()
+        self.said: dict[str, str] = {}
+        """What the node says to a payment that is on its way, by key, if that is a fault."""
+
+    async def pay(self, find: Find, drops: int, key: str) -> None:
+        """`find`: where to, asked for when it is signed. Returns when it is validated. Raises
+        NotNowError to be called again."""
+        with self._context.read() as records:
+            if records.get(f"paid/{key}") is not None:
+                return
+            record = records.get(f"sent/{key}")
+        while True:
+            if record is None:
+                record = await self._prepare(await find(), drops, key)
+                await self._submit(key, record)
+            if await self._is_validated(key, record):
+                return
+            record = None
+
+    async def resend(self) -> None:
+        """All that is on its way. In the order of their sequences: a missing one holds up all
+        behind it."""
+        for key, record in self._pending():
+            await self._submit(key, record)
+
+    def sweep(self) -> None:
+        """Forget what was done long ago."""
+        with self._context.change() as change:
+            for name, record in change.items("paid/"):
+                if record["done_ms"] < now_ms() - KEPT_MS:
+                    change.delete(name)
+
+    async def _prepare(self, to: Details, drops: int, key: str) -> dict[str, Any]:
+        """Chooses the sequence, signs, writes down."""
+        async with self._lock:
+            ledger = await self._rpc.ledger()
+            fee = await self._fee()
+            sequence = await self._sequence(ledger, drops + fee)
+            await self._check_payee(ledger, to.address, drops)
+            last = ledger.number + self._settings.expiry_ledgers
+            fields: dict[str, Any] = {
+                "TransactionType": "Payment",
+                "Destination": to.address,
+                "DestinationTag": to.tag,
+                "Amount": str(drops),
+                "Fee": str(fee),
+                "Flags": 0,
+                "Sequence": sequence,
+                "LastLedgerSequence": last,
+            }
+            if ledger.network_id is not None and ledger.network_id > NETWORK_ID_UNNAMED_MAX:
+                fields["NetworkID"] = ledger.network_id
+            blob, transaction_hash = self._wallet.sign(fields)
+            record = {
+                "blob": blob,
+                "hash": transaction_hash,
+                "sequence": sequence,
+                "first": ledger.number,
+                "last": last,
+                "cost": str(drops + fee),
+            }
+            with self._context.change() as change:
+                change.put(f"sent/{key}", record)
+        return record
+
+    async def _fee(self) -> int:
+        drops = field(await self._rpc.call("fee"), "drops", dict)
+        asked = max(as_number(drops.get(name)) for name in ("base_fee", "open_ledger_fee"))
+        return min(asked, self._settings.max_fee)
+
+    async def _sequence(self, ledger: Ledger, cost: int) -> int:
+        """The lowest that is free. Raises NotNowError if the account does not have the money."""
+        found = await self._account(self._wallet.address)
+        if found is None:
+            raise NotNowError(f"{self._wallet.address} is no account yet: it has no XRP")
+        current = as_number(found.get("Sequence"))
+        # Those below are in the node's open ledger: their cost is off the balance.
+        pending = [each for _, each in self._pending() if each["sequence"] >= current]
+        need = cost + sum(int(each["cost"]) for each in pending)
+        reserve = ledger.reserve_base + ledger.reserve_each * as_number(found.get("OwnerCount"))
+        have = as_number(found.get("Balance")) - reserve
+        if have < need:
+            address = self._wallet.address
+            raise NotNowError(
+                f"{address} has {have} drops above its reserve, and {need} are needed"
+            )
+        taken = {each["sequence"] for each in pending}
+        return next(n for n in range(current, current + len(taken) + 1) if n not in taken)
+
+    async def _check_payee(self, ledger: Ledger, address: str, drops: int) -> None:
+        """A payment that fails on the ledger costs its fee."""
+        if drops < ledger.reserve_base and await self._account(address) is None:
+            raise NotNowError(
+                f"the peer's {address} is no account yet, and {drops} drops do not make it one"
+            )
+
+    async def _account(self, address: str) -> dict[str, Any] | None:
+        try:
+            result = await self._rpc.call("account_info", account=address, ledger_index="current")
+        except RpcError as error:
+            if error.code == "actNotFound":
+                return None
+            raise
+        found: dict[str, Any] = field(result, "account_data", dict)
+        return found
+
+    def _pending(self) -> list[tuple[str, dict[str, Any]]]:
+        """By their sequences."""
+        with self._context.read() as records:
+            pending = records.items("sent/")
+        named = [(name.removeprefix("sent/"), record) for name, record in pending]
+        return sorted(named, key=lambda each: int(each[1]["sequence"]))
+
+    async def _submit(self, key: str, record: dict[str, Any]) -> None:
+        """Whatever the node says to it is provisional."""
+        try:
+            result = await self._rpc.call("submit", tx_blob=record["blob"])
+            said = str(result.get("engine_result"))
+        except RpcError as error:
+            said = error.code
+        # A tef is what it says to one that it has already.
+        if said.startswith(("tes", "tef", "terQUEUED", "terPRE_SEQ")):
+            self.said.pop(key, None)
+        elif self.said.get(key) != said:
+            self.said[key] = said
+            self._context.log.warning("payment is not taken yet", key=key, said=said)
+
+    async def _is_validated(self, key: str, record: dict[str, Any]) -> bool:
+        """False if it never will be. Raises NotNowError if it failed, or nobody can tell."""
+        while True:
+            # First this: what is validated later may be in the ledgers looked at.
+            number = (await self._rpc.ledger()).number
+            found, whole = await self._look(record)
+            if found is not None and found.get("validated") is True:
+                self._ended(key, record, found)
+                return True
+            if found is None and number >= record["last"]:
+                if not whole:
+                    first, last = record["first"], record["last"]
+                    raise NotNowError(f"the XRP node does not have all ledgers {first} to {last}")
+                self._give_up(key)
+                self._context.log.warning("payment expired, is signed anew", key=key)
+                return False
+            await asyncio.sleep(self._settings.poll_frequency / 1_000)
+
+    async def _look(self, record: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
+        """The transaction if it is anywhere, and whether the node has all ledgers where it may
+        be."""
+        asked = {"min_ledger": record["first"], "max_ledger": record["last"]}
+        try:
+            return await self._rpc.call("tx", transaction=record["hash"], **asked), True
+        except RpcError as error:
+            if error.code != "txnNotFound":
+                raise
+            return None, error.result.get("searched_all") is True
+
+    def _ended(self, key: str, record: dict[str, Any], found: dict[str, Any]) -> None:
+        result = field(found, "meta", dict).get("TransactionResult")
+        if result != "tesSUCCESS":
+            self._give_up(key)
+            raise NotNowError(f"the transaction {record['hash']} failed: {result}")
+        with self._context.change() as change:
+            change.put(f"paid/{key}", {"hash": record["hash"], "done_ms": now_ms()})
+            change.delete(f"sent/{key}")
+        self.said.pop(key, None)
+        self._context.log.info("paid", key=key, transaction=record["hash"])
+
+    def _give_up(self, key: str) -> None:
+        """No ledger can contain it any more, or one does and it moved nothing."""
+        self.said.pop(key, None)
+        with self._context.change() as change:
+            change.delete(f"sent/{key}")
