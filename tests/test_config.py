@@ -25,6 +25,7 @@ from fastilp.config.models import (
     RoutingConfig,
     ServiceConfig,
     Settings,
+    SettlementConfig,
     TracingConfig,
 )
 from fastilp.errors import ConfigError
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "routing": RoutingConfig,
     "open_btp": OpenBtpConfig,
     "payments": PaymentsConfig,
+    "settlement": SettlementConfig,
     "prometheus": PrometheusConfig,
     "packet_records": PacketRecordsConfig,
     "alerts": AlertsConfig,

@@ -24,6 +24,9 @@ class Books:
     """The newest ticket given out."""
     underflows: int
     """How often a counter was to fall below zero: our own bug, if it is ever above 0."""
+    def find(self, account_id: bytes) -> Account | None:
+        """The handle of an account, whether it is open or not, by its id; None for an unknown
+        one."""
     def counters(self, account_id: bytes) -> dict[str, int] | None:
         """debits_pending, debits_posted, credits_pending, credits_posted, prepaid_pending,
         prepaid_posted, debits_relayed; None for an id that has no row."""

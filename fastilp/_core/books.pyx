@@ -337,6 +337,13 @@ cdef class Books:
 
     # --- looking at it ----------------------------------------------------------------------------
 
+    def find(self, account_id):
+        """The handle of an account by its id; see books.pyi."""
+        cdef uint32_t index = ACCOUNT_NONE
+        if len(account_id) == ACCOUNT_ID_SIZE:
+            index = self.index_of(account_id)
+        return None if index == ACCOUNT_NONE else self._handles[index]
+
     def counters(self, account_id):
         """The seven counters of an account by name, None if there is no such id."""
         cdef uint32_t index = self.index_of(account_id)

@@ -44,8 +44,9 @@ class Ledger(Books):
 
         An adjustment (account_id, kind, amount) with amount > 0 credits the account and debits the
         asset's internal account `kind`; amount < 0 the other way round. With kind "settlement" a
-        credit first pays a negative clearing balance, the rest becomes prepaid. Raises UsageError
-        (unknown account, more than 500 records), ConflictError (an `expect` does not hold)."""
+        credit first pays a negative clearing balance, the rest becomes prepaid; kind "refund" takes
+        back a debit of "settlement", so nothing becomes prepaid. Raises UsageError (unknown
+        account, more than 500 records), ConflictError (an `expect` does not hold)."""
     def crash_report(self) -> list[dict[str, object]]:
         """What the last run left open, one entry per account with anything to say: account_id, name
         (if known), asset_code, asset_scale, in_flight_out (sent to this next hop and unanswered: it

@@ -15,7 +15,7 @@ from fastilp._core.books cimport (
     Books, Guard, account_counters,
 )
 from fastilp._core.counter cimport (
-    counter_add, counter_add_wide, counter_equal, counter_from_int, counter_is_zero, counter_load,
+    counter_add_wide, counter_equal, counter_from_int, counter_is_zero, counter_load,
     counter_t,
 )
 from fastilp._core.limits cimport COMMIT_STALL_MS, RECORD_LATER_MS
@@ -28,6 +28,8 @@ from fastilp._core.account_record import (
 from fastilp.errors import ConflictError, StorageError, UsageError
 
 _TRANSACT_RECORDS_MAX = 500
+# Some units of a settlement do not fit 64 bits at scale 18; 2**28 of these fit a counter.
+_AMOUNT_MAX = (1 << 100) - 1
 
 
 def account_id_of(name: str):
@@ -410,11 +412,12 @@ cdef class Ledger(Books):
         cdef uint32_t index = self.index_of(account_id)
         if index == ACCOUNT_NONE:
             raise UsageError(f"no account with id {account_id.hex()}")
-        if not -(1 << 64) < amount < 1 << 64:
-            raise UsageError(f"amount {amount} is beyond 64 bits")
+        if abs(amount) > _AMOUNT_MAX:
+            raise UsageError(f"amount {amount} is beyond {_AMOUNT_MAX}")
         cdef Account handle = self._handles[index]
+        account_kind = "settlement" if kind == "refund" else kind
         internal = self.index_of(
-            self.internal_id(handle.asset_code, handle.asset_scale, kind)
+            self.internal_id(handle.asset_code, handle.asset_scale, account_kind)
         )
         return index, internal, amount, kind == "settlement"
 
@@ -431,12 +434,13 @@ cdef class Ledger(Books):
         prepaid = self._prepaid_part(index, amount) if settles and amount > 0 else 0
         cdef AccountState* account = &self.accounts[<uint32_t>index]
         cdef AccountState* other = &self.accounts[<uint32_t>internal]
-        cdef counter_t size
+        cdef counter_t size, prepaid_size
         counter_from_int(&size, abs(amount))
+        counter_from_int(&prepaid_size, prepaid)
         if amount >= 0:
             counter_add_wide(&account.credits_posted, &size)
             counter_add_wide(&other.debits_posted, &size)
-            counter_add(&account.prepaid_posted, prepaid)
+            counter_add_wide(&account.prepaid_posted, &prepaid_size)
         else:
             counter_add_wide(&account.debits_posted, &size)
             # There is no Fulfill to wait for.

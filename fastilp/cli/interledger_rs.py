@@ -28,6 +28,7 @@ NAMES = {
     "exchange_rate.spread": "exchange_rate.spread",
     "default_spsp_account": "payments.default_spsp_account",
     "route_broadcast_interval": "routing.route_broadcast_interval",
+    "settle_every": "settlement.settle_every",
     "prometheus.bind_address": "prometheus.bind_address",
 }
 """Their settings that we have: theirs -> ours, section and key."""
@@ -35,12 +36,10 @@ NAMES = {
 _NO_REDIS = "the books are in node.data_dir; accounts are not taken over from Redis"
 _NO_QUANTILES = "durations are sums and counts, without quantiles"
 _NO_PUBSUB = "[packet_records] sends the same records to a webhook or a file"
-_NO_PLACE = "there is no setting for it in this version"
 REASONS = {
     "database_url": _NO_REDIS,
     "redis_url": _NO_REDIS,
     "database_prefix": "every node has a data directory of its own",
-    "settle_every": _NO_PLACE,
     "prometheus.histogram_window": _NO_QUANTILES,
     "prometheus.histogram_granularity": _NO_QUANTILES,
     "google_pubsub.service_account_credentials": _NO_PUBSUB,

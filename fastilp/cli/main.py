@@ -56,6 +56,10 @@ COMMANDS = {
     "engine": Lazy(
         "fastilp.cli.engine", "Settlement engines: run one, or try one by whomever made it."
     ),
+    "settlements": Lazy(
+        "fastilp.cli.settlements",
+        "Settlements: what the node pays through engines, and what a human decides of it.",
+    ),
     "logs": Lazy("fastilp.cli.logs", "Change the log level of a running node, until it stops."),
     "drain": Lazy(
         "fastilp.cli.drain",

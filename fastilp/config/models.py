@@ -142,6 +142,16 @@ class PaymentsConfig(_Section):
     kept_days: Annotated[int, whole_number(1, 36_500)] = 400
 
 
+class SettlementConfig(_Section):
+    """Settlement engines: which pays in which asset, and what they and the node show each other."""
+
+    engines: dict[AssetCode, HttpUrl] = {}
+    incoming_token: Token | None = None
+    outgoing_tokens: dict[HttpUrl, Token] = {}
+    settle_every: Annotated[int, whole_number(1, 31_536_000)] | None = None
+    kept_days: Annotated[int, whole_number(1, 36_500)] = 400
+
+
 class PrometheusConfig(_Section):
     """Metrics without a token at an address of their own, and counters by kind of account."""
 
@@ -238,6 +248,7 @@ class Settings(BaseSettings):
     routing: RoutingConfig = RoutingConfig()
     open_btp: OpenBtpConfig = OpenBtpConfig()
     payments: PaymentsConfig = PaymentsConfig()
+    settlement: SettlementConfig = SettlementConfig()
     prometheus: PrometheusConfig = PrometheusConfig()
     packet_records: PacketRecordsConfig = PacketRecordsConfig()
     alerts: AlertsConfig = AlertsConfig()

@@ -68,6 +68,11 @@ class Entry:
         self._details = details
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it has no limits, links or settings of its own, as far as is known."""
+        return isinstance(self._details, bytes)
+
+    @property
     def details(self) -> AccountDetails:
         if isinstance(self._details, bytes):
             key = ACCOUNTS.key(self.account.name)

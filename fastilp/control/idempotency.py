@@ -72,14 +72,22 @@ class Idempotency:
         _, ended = self._running.pop(name)
         ended.set()
 
-    def put(self, name: str, digest: bytes, status: int, content_type: str, body: bytes) -> Puts:
+    def put(
+        self,
+        name: str,
+        digest: bytes,
+        status: int,
+        content_type: str,
+        body: bytes,
+        kept_ms: int = KEPT_MS,
+    ) -> Puts:
         record = IdempotencyRecord(
             key_hash=name,
             input_hash=digest,
             status=status,
             content_type=content_type,
             body=body,
-            expires_at_ms=self._now_ms() + KEPT_MS,
+            expires_at_ms=self._now_ms() + kept_ms,
         )
         return [IDEMPOTENCY.put(record)]
 
@@ -110,9 +118,9 @@ class Call:
         self._name = name
         self._digest = digest
 
-    def puts(self, status: int, content_type: str, body: bytes) -> Puts:
+    def puts(self, status: int, content_type: str, body: bytes, kept_ms: int = KEPT_MS) -> Puts:
         """The record of its answer."""
-        return self._idempotency.put(self._name, self._digest, status, content_type, body)
+        return self._idempotency.put(self._name, self._digest, status, content_type, body, kept_ms)
 
     def end(self) -> None:
         self._idempotency.ended(self._name)

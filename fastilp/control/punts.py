@@ -23,6 +23,7 @@ from fastilp.control.services import Answer, Services
 from fastilp.errors import DecodeError
 from fastilp.types import AccountDetails, Relation
 
+SETTLE = "peer.settle"
 _PREPARE = 12
 
 
@@ -41,6 +42,8 @@ class Punts:
         self.requests = requests or Requests(switch, wake)
         self.neighbours: Neighbours | None = None
         """Who answers route control and route updates; without them nobody does."""
+        self.settle: Callable[[Account, Prepare], Awaitable[Answer]] | None = None
+        """Who answers `peer.settle`, likewise."""
         self._details = details
         self._wake = wake
         self.services = services or Services(switch)
@@ -103,6 +106,8 @@ class Punts:
             if prepare.execution_condition != ildcp.CONDITION:
                 return self._wrong_condition(prepare)
             return self.neighbours.handle(request_id, account, prepare)
+        if prepare.destination == SETTLE and self.settle is not None:
+            return self.settle(account, prepare)
         return self._reject("F01", f"there is no {prepare.destination} here")
 
     def _answer_own_address(self, prepare: Prepare) -> Answer:

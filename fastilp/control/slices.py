@@ -41,3 +41,13 @@ async def in_pieces(
             await asyncio.sleep(0)
             end = perf_counter() + _SLICE_SECONDS
     yield bytes(piece + closing)
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> None:
+    """Return when the event is set, at the latest after so long, when it is set here. Unlike
+    `asyncio.wait_for`, which in Python 3.11 forgets a cancellation that comes with the event."""
+    timer = asyncio.get_running_loop().call_later(seconds, event.set)
+    try:
+        await event.wait()
+    finally:
+        timer.cancel()

@@ -50,6 +50,8 @@ class NodeTables:
         """The switch has nothing but those set by hand: a provider brings its own again."""
         self._spreads: Spreads = (Decimal(0), {})
         self.engines: dict[str, str] = {}
+        self.on_engines: Callable[[], None] = lambda: None
+        """They are others now."""
         accounts.on_closing.append(self._records_without)
         accounts.on_closed.append(self._forget_account)
 
@@ -66,6 +68,7 @@ class NodeTables:
         rates: Mapping[str, Decimal],
         spread: Decimal,
         pair_spreads: Mapping[str, Decimal] | None = None,
+        engines: Mapping[str, str] | None = None,
     ) -> list[str]:
         """Take what the API set, else what the file says. Returns prefixes of routes whose account
         was closed over the API. Raises ConfigError that names the key, and then nothing has
@@ -81,7 +84,10 @@ class NodeTables:
         except ConfigError:
             self._take_rates(*before)
             raise
-        self.engines = self.of_api(ENGINES) or {}
+        before_engines = self.engines
+        self.engines = {**(engines or {}), **(self.of_api(ENGINES) or {})}
+        if self.engines != before_engines:
+            self.on_engines()
         self._accounts.routing.set_static(found)
         return lost
 
@@ -188,6 +194,7 @@ class NodeTables:
         merged = {**self.engines, **engines}
         ticket = self._put(ENGINES, merged, also)
         self.engines = merged
+        self.on_engines()
         return ticket
 
     def _put(self, name: str, entries: Mapping[str, str], also: AlsoPuts) -> int:

@@ -19,8 +19,8 @@ from fastilp.transports.http_reply import Answerer
 
 _log = structlog.get_logger("fastilp.node")
 
-# Between two looks for what is too old: answers to idempotent calls, a 256th of them each time, and
-# payments.
+# Between two looks for what is too old: answers to idempotent calls, a 256th of them each time,
+# payments and settlements.
 _SWEEP_SECONDS = 1.0
 
 
@@ -60,6 +60,8 @@ class Admin:
                 self._context.idempotency.sweep()
                 if self._context.paying is not None:
                     self._context.paying.payments.sweep()
+                if self._context.settlement is not None:
+                    self._context.settlement.outbox.sweep()
             except StorageError as error:
                 _log.warning("old answers and payments were not forgotten", reason=str(error))
             await asyncio.sleep(_SWEEP_SECONDS)

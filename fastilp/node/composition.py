@@ -44,6 +44,7 @@ from fastilp.node.report import (
     log_overridden,
     log_unserved,
 )
+from fastilp.node.settling import NodeSettling
 from fastilp.node.wiring import NodeWiring
 from fastilp.storage.ledger import Ledger
 from fastilp.transports.http_client import HttpSenderLimits
@@ -109,7 +110,13 @@ class Node:
         self._seed_accounts()
         self.tracing = Tracing.to(settings.tracing.otlp_url, self.switch.address)
         rating = settings.exchange_rate
-        lost = self.tables.load(settings.routes, settings.rates, rating.spread, rating.spreads)
+        lost = self.tables.load(
+            settings.routes,
+            settings.rates,
+            rating.spread,
+            rating.spreads,
+            settings.settlement.engines,
+        )
         self.rate_feed = make_feed(rating, self.switch, lambda: self.tables.rates, self.tracing)
         if self.rate_feed is not None:
             self.tables.on_rates = self.rate_feed.renew
@@ -118,6 +125,10 @@ class Node:
         self._events.on_store = self.monitoring.on_store
         self.oversight = Oversight(settings, self.switch, self.pump, self.monitoring)
         self.wiring.oversight = self.oversight
+        self.settling = NodeSettling(
+            settings, self.pump, self.ledger, self.accounts, self.tables, self.monitoring
+        )
+        self.settling.attach(self.wiring, self._events)
         self.network: Network | None = None
         self._open = OpenAccounts(settings.open_btp, self.accounts, self.wiring.btp_tokens)
         self._admin: Admin | None = None
@@ -178,6 +189,7 @@ class Node:
             metrics=self.monitoring.metrics,
             routes=self.network.view,
             paying=self.paying.for_api,
+            settlement=self.settling.settlement,
         )
         admin = Admin(context, self.tracing)
         self._admin = admin
@@ -194,6 +206,7 @@ class Node:
         )
         await admin.start()
         await self._listeners.start()
+        await self.settling.start(punts)
         self._is_ready = True
         wiring.start()
         if self.rate_feed is not None:
@@ -216,6 +229,8 @@ class Node:
     def addresses(self) -> dict[str, str]:
         """Where it listens, by the names of `[listen]`, with the ports that the system chose."""
         found = self._listeners.addresses() if self._listeners is not None else {}
+        if self.settling.address is not None:
+            found["settlement"] = self.settling.address
         if self.monitoring.address is not None:
             found["prometheus"] = self.monitoring.address
         return found
@@ -254,11 +269,13 @@ class Node:
     async def _hang_up(self) -> None:
         if self._listeners is not None:
             self._listeners.stop_accepting()
+            self.settling.stop_accepting()
             self.drain()
             self.events.close()
             await self._drain()
             await self._reject_waiting()
             await self.paying.close(_HANG_UP_SECONDS)
+            await self.settling.close(_HANG_UP_SECONDS)
             await self._listeners.drain(_HANG_UP_SECONDS)
         self.oversight.close()
         if self.network is not None:

@@ -28,6 +28,8 @@ def check_addresses(listen: ListenConfig) -> None:
         _check_address(listen.admin, "listen.admin")
     if listen.open_btp is not None:
         _check_address(listen.open_btp, "listen.open_btp")
+    if listen.settlement is not None:
+        _check_address(listen.settlement, "listen.settlement")
     if listen.batch is not None and listen.batch.startswith(_UNIX):
         _check_path(listen.batch.removeprefix(_UNIX))
     elif listen.batch is not None:

@@ -5,7 +5,7 @@ where the settings say so.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 from aiohttp import web
@@ -57,6 +57,8 @@ class Monitoring:
             self.alerts.listeners.append(lambda alert: self._tell(alert))
         if by_kind or self.records is not None:
             switch.observe(by_kind, self.records is not None)
+        self.numbers: list[Callable[[], Iterable[tuple[str, str, float]]]] = []
+        """More gauges: (name, help, value)."""
         self._runner: web.AppRunner | None = None
         self._looking: asyncio.Task[None] | None = None
 
@@ -156,6 +158,8 @@ class Monitoring:
             yield "packet_records_dropped", "Records that had no room.", sink.dropped
         if self._rate_feed is not None:
             yield "rate_failures", "Failed polls of rates in a row.", self._rate_feed.failures
+        for more in self.numbers:
+            yield from more()
 
     def _log_alert(self, alert: Alert) -> None:
         _log.warning("alert", kind=alert.kind, account=alert.account or None, reason=alert.message)

@@ -36,7 +36,13 @@ async def reload(
     log_overridden(overridden)
     try:
         rating = settings.exchange_rate
-        lost = tables.load(settings.routes, settings.rates, rating.spread, rating.spreads)
+        lost = tables.load(
+            settings.routes,
+            settings.rates,
+            rating.spread,
+            rating.spreads,
+            settings.settlement.engines,
+        )
         log_lost_routes(lost)
     except ConfigError as error:
         _log.error("routes or rates were not taken over", reason=str(error))

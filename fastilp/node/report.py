@@ -59,17 +59,12 @@ def log_lost_routes(prefixes: list[str]) -> None:
 
 
 def log_unserved(settings: Settings) -> None:
-    """Settings that are accepted and have no effect yet must not look as if they had one."""
-    keys = ["listen.settlement"] if settings.listen.settlement is not None else []
-    keys += [
-        f"accounts.{account.username}.settlement_engine_url"
-        for account in settings.accounts
-        if account.settlement_engine_url is not None
-    ]
+    """What is set, and cannot have the effect that it is set for."""
     for name in unknown_variables():
         _log.warning("this variable is no setting; sections end in two underscores", name=name)
-    for key in keys:
-        _log.warning("this setting has no effect in this version", key=key)
+    engines = [account.settlement_engine_url for account in settings.accounts]
+    if settings.listen.settlement is None and (any(engines) or settings.settlement.engines):
+        _log.warning("settlement engines cannot reach the node: set listen.settlement")
 
 
 def log_draining(switch: Switch, seconds_left: float) -> None:
@@ -94,6 +89,8 @@ class EventLog:
         self._ledger = ledger
         self.on_store: Callable[[bool], None] = lambda accepts: None
         """Told when the disk stops to commit (False), and when it does so again."""
+        self.on_settle: Callable[[Account], None] = lambda account: None
+        """Told of accounts whose settlement is due."""
         self.accepts = True
         """Whether new Prepares are taken, as far as the disk goes."""
         self.draining = False
@@ -110,7 +107,7 @@ class EventLog:
                     self._log_store(value == 0)
                     self.on_store(value == 0)
             elif kind == "settle" and account is not None:
-                _log.debug("settlement is due", account=account.name, amount=value)
+                self.on_settle(account)
         for name, amount in early.items():
             _log.error("fulfilled before commit: the disk is slow", account=name, amount=amount)
 

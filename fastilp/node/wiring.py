@@ -33,6 +33,8 @@ class NodeWiring:
         """Told of accounts as they come and go."""
         self.network: Network | None = None
         """Likewise."""
+        self.on_opened: list[Callable[[Account, AccountDetails], None]] = []
+        """Told of accounts that are new, or whose details have changed, while the node runs."""
         self.on_shut: list[Callable[[str], None]] = []
         """Told of accounts that are being closed."""
         self.http_tokens: TokenTable[HttpPort] = TokenTable(token_key)
@@ -132,6 +134,8 @@ class NodeWiring:
         if self.network is not None:
             is_up = self.is_reachable(account.name)
             self.network.account_opened(account, details, is_up=is_up)
+        for told in self.on_opened:
+            told(account, details)
 
     def shut(self, username: str) -> None:
         if self.oversight is not None:

@@ -29,6 +29,11 @@ JSON: dict[tuple[str, str], Any] = {
     ("PUT", "/routes/static"): {"example.x": "bad"},
     ("PUT", "/settlement/engines"): {"ABC": "http://127.0.0.1:3000"},
 }
+SETTLEMENTS: dict[tuple[str, str], Any] = {
+    ("POST", "/accounts/{username}/settle"): {"amount": 1},
+    ("POST", "/settlements/{settlement_id}/retry"): {},
+    ("POST", "/settlements/{settlement_id}/resolve"): {"state": "paid"},
+}
 RAW: dict[tuple[str, str], tuple[int, ...]] = {
     # With the statuses that may refuse it.
     ("PUT", "/routes/static/{prefix}"): (400, 404),
@@ -96,11 +101,11 @@ def token_of(call: Call) -> str:
 
 def test_every_call_is_here(calls: dict[Call, dict[str, Any]]) -> None:
     with_a_body = {call for call, operation in calls.items() if "requestBody" in operation}
-    assert with_a_body == JSON.keys() | RAW.keys() | {PAYMENT}
+    assert with_a_body == JSON.keys() | SETTLEMENTS.keys() | RAW.keys() | {PAYMENT}
     assert len(calls) >= 20
 
 
-@pytest.mark.parametrize("call", JSON, ids=" ".join)
+@pytest.mark.parametrize("call", [*JSON, *SETTLEMENTS], ids=" ".join)
 def test_no_json(api: Api, call: Call) -> None:
     headers = {"Content-Type": "application/json"}
     for wrong in NO_JSON:
@@ -179,6 +184,22 @@ def test_orders_of_payments(api: Api) -> None:
     assert api.get("/accounts/bad/payments").json() == []
 
 
+def test_settlements(api: Api) -> None:
+    settle, retry, resolve = (filled(path) for _, path in SETTLEMENTS)
+    for wrong in NUMBERS:
+        # Some are an amount, but nobody pays it.
+        answer = api.call("POST", settle, {"amount": wrong})
+        assert answer.status in (400, 409), wrong
+    for wrong in TEXTS:
+        assert api.call("POST", retry, {"engine_url": wrong}).status == 400, wrong
+        assert api.call("POST", resolve, {"state": wrong}).status == 400, wrong
+        body = {"state": "paid", "external_id": wrong}
+        assert api.call("POST", resolve, body).status in (400, 404), wrong
+    for flag in FLAGS:
+        assert api.call("POST", resolve, {"state": "paid", "force": flag}).status == 400, flag
+    assert api.get("/settlements").json() == []
+
+
 def filled_call(call: Call) -> Call:
     return call[0], filled(call[1])
 
@@ -220,7 +241,7 @@ def test_100_mb_everywhere(node: NodeProcess, calls: dict[Call, dict[str, Any]])
 
 def test_names_in_paths(api: Api, calls: dict[Call, dict[str, Any]]) -> None:
     for method, path in calls:
-        body = JSON.get((method, path), b"bad" if (method, path) in RAW else None)
+        body = (JSON | SETTLEMENTS).get((method, path), b"bad" if (method, path) in RAW else None)
         for name in NAMES if "{" in path else ():
             for token in (ADMIN_TOKEN, "wrong", None):
                 answer = api.call(method, filled(path, name), body, token=token)
@@ -237,7 +258,9 @@ def test_queries(api: Api, calls: dict[Call, dict[str, Any]]) -> None:
             for value in QUERIES:
                 answer = api.get(f"{filled(path)}?{name}={value}")
                 fine = (200, 426) if name == "unknown" else (200, 400)
-                if "{payment_id}" in path or path == "/.well-known/pay":
+                if (path, name) == ("/settlements", "account"):
+                    fine = (200, 400, 404)
+                if re.search("{(payment|settlement)_id}", path) or path == "/.well-known/pay":
                     # There is none.
                     fine = (404,)
                 assert answer.status in fine, (path, name, value)

@@ -1,6 +1,6 @@
 """Every endpoint as Interledger.rs has it; a test per row of its inventory, by id.
 
-What belongs to payments, SPSP and settlement is not here yet, see docs/interledger-rs.md.
+Those of payments and settlement have files of their own.
 """
 
 import json

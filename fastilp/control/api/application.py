@@ -19,6 +19,7 @@ from fastilp.control.api import (
     node_settings,
     payments,
     routes,
+    settlements,
     spsp,
 )
 from fastilp.control.api.context import Context
@@ -45,6 +46,8 @@ def application(context: Context) -> FastAPI:
     if context.paying is not None:
         app.include_router(payments.router(context, context.paying.payments))
         app.include_router(spsp.router(context, context.paying))
+    if context.settlement is not None:
+        app.include_router(settlements.router(context, context.settlement))
     app.include_router(node_settings.router(context))
     app.include_router(monitoring.router(context))
     app.include_router(routes.router(context))

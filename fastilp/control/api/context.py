@@ -27,6 +27,7 @@ from fastilp.control.metrics import Metrics
 from fastilp.control.notifications import Notifications
 from fastilp.control.payments import Payments
 from fastilp.control.route_view import RouteView
+from fastilp.control.settlement import Settlement
 from fastilp.control.tables import NodeTables, UnknownAccountError
 from fastilp.errors import ConflictError, StorageError, UsageError
 from fastilp.storage.ledger import Ledger
@@ -96,6 +97,7 @@ class Context:
         drain: Callable[[], int],
         routes: RouteView | None = None,
         paying: Paying | None = None,
+        settlement: Settlement | None = None,
     ) -> None:
         self.switch = switch
         self.accounts = accounts
@@ -109,6 +111,8 @@ class Context:
         """None: there is no network."""
         self.paying = paying
         """None: nobody pays from here or to here."""
+        self.settlement = settlement
+        """None: nothing is settled."""
         self.drain = drain
         """Takes nothing new from now on; returns how many packets are in flight."""
         self.idempotency = Idempotency(switch.ledger, accounts.vault.hash_key)

@@ -13,6 +13,10 @@ from fastilp.control.api.models import (
     PaymentOut,
     ProblemOut,
     ReceiptOut,
+    ResolveIn,
+    RetryIn,
+    SettleIn,
+    SettlementOut,
     SpspOut,
     account_schema,
     patch_schema,
@@ -67,13 +71,22 @@ _TEMPLATE = "#/components/schemas/{model}"
 _ACCOUNT = {"$ref": "#/components/schemas/AccountOut"}
 _PAYMENT = {"$ref": "#/components/schemas/PaymentOut"}
 _RECEIPT = {"$ref": "#/components/schemas/ReceiptOut"}
+_SETTLEMENT = {"$ref": "#/components/schemas/SettlementOut"}
 _SPSP = {"$ref": "#/components/schemas/SpspOut"}
 
 
 def schemas() -> dict[str, Any]:
     """What the document's references name, beside the bodies of requests."""
     found = {}
-    for model in (ProblemOut, BalanceOut, HealthOut, PaymentOut, ReceiptOut, SpspOut):
+    for model in (
+        ProblemOut,
+        BalanceOut,
+        HealthOut,
+        PaymentOut,
+        ReceiptOut,
+        SettlementOut,
+        SpspOut,
+    ):
         schema = model.model_json_schema(by_alias=True, ref_template=_TEMPLATE)
         # Each of them stands here by itself.
         schema.pop("$defs", None)
@@ -182,6 +195,28 @@ def payment() -> Route:
 
 def payments_list() -> Route:
     return view({"type": "array", "items": _PAYMENT}, 400, 401, 404)
+
+
+def settlement() -> Route:
+    return view(_SETTLEMENT, 400, 401, 404)
+
+
+def settlements_list() -> Route:
+    return view({"type": "array", "items": _SETTLEMENT}, 400, 401, 404)
+
+
+def settlement_order() -> Route:
+    begun = {"description": "It is owed.", "content": {_JSON: {"schema": _SETTLEMENT}}}
+    route = change(404, ok={202: begun}, body=SettleIn.model_json_schema())
+    return {"status_code": 202, **route}
+
+
+def settlement_retry() -> Route:
+    return change(404, ok=_ok(_SETTLEMENT), body=RetryIn.model_json_schema())
+
+
+def settlement_resolve() -> Route:
+    return change(404, ok=_ok(_SETTLEMENT), body=ResolveIn.model_json_schema())
 
 
 def _payment_answers() -> dict[Any, Any]:

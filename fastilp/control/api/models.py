@@ -5,7 +5,7 @@ Fields, order and defaults of Interledger.rs' account come first, our own after 
 """
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
@@ -227,6 +227,53 @@ class PaymentOut(BaseModel):
     created_at: str
     changed_at: str
     receipt: ReceiptOut | None
+
+
+class SettlementOut(BaseModel):
+    """What we pay through an engine. `pending`: not taken yet, `refused`: a human decides, `sent`:
+    the engine has it, `paid` and `refunded`: what a human said."""
+
+    id: str
+    account_id: str
+    username: str
+    asset_code: str
+    asset_scale: int
+    amount: str
+    reason: str
+    state: str
+    tries: int
+    error: str | None
+    external_id: str | None
+    engine_url: str
+    created_at: str
+    changed_at: str
+    next_try_at: str | None
+
+
+class SettleIn(BaseModel):
+    """How much to settle, in units of the account; without it, down to `settle_to`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    amount: _U64 | None = None
+
+
+class RetryIn(BaseModel):
+    """Where the engine is now, if it has moved."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    engine_url: _Http | None = None
+
+
+class ResolveIn(BaseModel):
+    """What has become of a settlement; `force` refunds what the engine may have paid."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    state: Literal["paid", "refunded"]
+    external_id: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    force: _Flag = False
 
 
 class SpspOut(BaseModel):

@@ -17,6 +17,7 @@ from fastilp._core.books import Account
 from fastilp.control.api.models import SHOWN_FIELDS
 from fastilp.control.records import TOKENS
 from fastilp.control.values import SECRET
+from fastilp.storage.outbox import PENDING, SettlementIntent
 from fastilp.storage.payments import PaymentRecord
 from fastilp.types import AccountDetails
 
@@ -47,6 +48,36 @@ def payment_json(record: PaymentRecord) -> dict[str, Any]:
     shown["slippage"] = float(record.slippage)
     shown["receipt"] = receipt_json(record) if record.state == "completed" else None
     return shown
+
+
+def settlement_json(intent: SettlementIntent) -> dict[str, Any]:
+    """A settlement as it is, amounts as texts, times as RFC 3339."""
+    moments = {
+        name: datetime.fromtimestamp(value_ms / 1_000, UTC).isoformat(timespec="milliseconds")
+        for name, value_ms in (
+            ("created_at", intent.created_at_ms),
+            ("changed_at", intent.changed_at_ms),
+            ("next_try_at", intent.next_try_ms),
+        )
+    }
+    if intent.state != PENDING:
+        del moments["next_try_at"]
+    return {
+        "id": intent.settlement_id,
+        "account_id": str(uuid.UUID(bytes=intent.account_id)),
+        "username": intent.username,
+        "asset_code": intent.asset_code,
+        "asset_scale": intent.scale,
+        "amount": str(intent.amount),
+        "reason": intent.reason,
+        "state": intent.state,
+        "tries": intent.tries,
+        "error": intent.error,
+        "external_id": intent.external_id,
+        "engine_url": intent.engine_url,
+        "next_try_at": None,
+        **moments,
+    }
 
 
 def receipt_json(record: PaymentRecord) -> dict[str, Any]:
