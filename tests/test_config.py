@@ -385,6 +385,8 @@ def test_misspelled_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTILP_LISTEN__HTTP", "127.0.0.1:1")
     monkeypatch.setenv("FASTILP_ROUTES", "{}")
     monkeypatch.setenv("FASTILP_SOAK", "1")
+    # An engine's, started from the same shell.
+    monkeypatch.setenv("FASTILP_ENGINE_PRIVATE_KEY", "00" * 32)
     assert config.unknown_variables() == ["FASTILP_LISTEN_HTTP"]
 
 

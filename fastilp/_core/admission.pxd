@@ -4,7 +4,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastilp._core.choices cimport RouteGroup
 from fastilp._core.output cimport Output
-from fastilp._core.row cimport Row
+from fastilp._core.packet cimport PREPARE_CONDITION_OFFSET
+from fastilp._core.row cimport ROW_PUNT, Row
 
 
 cdef class Admission(Output):
@@ -28,6 +29,13 @@ cdef class Admission(Output):
     cdef uint8_t* _matches
     cdef int _reserve_columns(self) except -1
     cdef bint _is_own(self, const uint8_t* address, size_t size) noexcept nogil
+    # What the fulfillment of a Prepare has to hash to: 32 bytes.
+    cdef inline const uint8_t* condition_of(self, const Row* row) noexcept nogil:
+        if row.flags & ROW_PUNT:
+            return self._condition_of_punt(row)
+        return self.batch.packets.bytes + row.offset + row.content + PREPARE_CONDITION_OFFSET
+
+    cdef const uint8_t* _condition_of_punt(self, const Row* row) noexcept nogil
     cdef void stage_admit(self) noexcept nogil
     cdef uint8_t admit(self, Row* row) noexcept nogil
     cdef uint8_t admit_way(self, Row* row) noexcept nogil

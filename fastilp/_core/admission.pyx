@@ -13,6 +13,7 @@ from fastilp._core.choices cimport ROUTE_GROUP, RouteGroup
 from fastilp._core.forwarding cimport FORWARDING_NONE
 from fastilp._core.limits cimport COMMIT_MARGIN_MS
 from fastilp._core.output cimport Output
+from fastilp._core.packet cimport PREPARE_CONDITION_OFFSET
 from fastilp._core.counter cimport bucket_take
 from fastilp._core.policy cimport policy_allows, policy_takes_amount, policy_takes_packet
 from fastilp._core.rates cimport RATE_MISSING, RATE_OVERFLOW
@@ -38,6 +39,13 @@ cdef extern from "hash.h" nogil:
         pass
     void hash_start(hash_path_t* path)
     uint64_t hash_prefix(hash_path_t* path, const uint8_t* at, size_t size)
+
+
+# SHA-256 of 32 zero bytes.
+cdef const char* _CONDITION_OF_ZEROS = (
+    b"\x66\x68\x7a\xad\xf8\x62\xbd\x77\x6c\x8f\xc1\x8b\x8e\x9f\x8e\x20"
+    b"\x08\x97\x14\x85\x6e\xe2\x33\xb3\x90\x2a\x59\x1d\x0d\x5f\x29\x25"
+)
 
 
 cdef inline bint _is_peer(const uint8_t* address, uint32_t size) noexcept nogil:
@@ -178,6 +186,16 @@ cdef class Admission(Output):
 
     cdef bint _is_own(self, const uint8_t* address, size_t size) noexcept nogil:
         return size == self._own_size and memcmp(address, self._own, size) == 0
+
+    cdef const uint8_t* _condition_of_punt(self, const Row* row) noexcept nogil:
+        """Messages between settlement engines are answered with 32 zero bytes; what RFC 38 gives
+        as their condition is SHA-256 of nothing, which these do not fulfill. No money moves."""
+        cdef const uint8_t* packet = self.batch.packets.bytes + row.offset
+        if row.amount == 0 and row.destination_size == 11 and (
+            memcmp(packet + row.destination, b"peer.settle", 11) == 0
+        ):
+            return <const uint8_t*>_CONDITION_OF_ZEROS
+        return packet + row.content + PREPARE_CONDITION_OFFSET
 
     # --- 5 route ----------------------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport FULFILL_RELEASE_MARGIN_MS, HOLD_MAX_MS, PUNTS_PER_ACCOUNT_MAX
 from fastilp._core.link cimport LinkState
 from fastilp._core.packet cimport (
-    PACKET_FULFILL, PACKET_REJECT, PREPARE_CONDITION_OFFSET, FulfillFields, PrepareFields,
-    RejectFields, fulfill_parse, prepare_parse_next, prepare_patch, reject_parse,
+    PACKET_FULFILL, PACKET_REJECT, FulfillFields, PrepareFields, RejectFields, fulfill_parse,
+    prepare_parse_next, prepare_patch, reject_parse,
 )
 from fastilp._core.policy cimport policy_gives_back, policy_gives_back_out
 from fastilp._core.row cimport (
@@ -504,10 +504,7 @@ cdef class Switch(Terminal):
         self, Row* row, uint32_t slot, uint32_t link_out, uint64_t share
     ) noexcept nogil:
         cdef InFlight* entry = &self._in_flight.entries[slot]
-        memcpy(
-            entry.condition,
-            self.batch.packets.bytes + row.offset + row.content + PREPARE_CONDITION_OFFSET, 32,
-        )
+        memcpy(entry.condition, self.condition_of(row), 32)
         entry.amount_in = row.amount
         entry.amount_out = row.amount_out
         entry.prepaid_share = share

@@ -24,6 +24,8 @@ from fastilp.config.partial import more_problems
 from fastilp.errors import ConfigError
 
 _PREFIX = "FASTILP_"
+# Settings of settlement engines, which may run beside the node.
+_OF_ENGINES = f"{_PREFIX}ENGINE_"
 _SECRET_KEY = re.compile(r"(token|secret_seed)$")
 # What steers the build and the tests of this repository.
 _SWITCHES = {
@@ -105,7 +107,10 @@ def unknown_variables() -> list[str]:
     return [
         name
         for name in sorted(os.environ)
-        if name.upper().startswith(_PREFIX) and "__" not in name and name.upper() not in known
+        if name.upper().startswith(_PREFIX)
+        and "__" not in name
+        and name.upper() not in known
+        and not name.upper().startswith(_OF_ENGINES)
     ]
 
 

@@ -60,7 +60,8 @@ class EngineClient:
     ) -> None:
         self._tokens = {url.rstrip("/"): token for url, token in (tokens or {}).items()}
         self._timeout_seconds = timeout_seconds
-        self._session: aiohttp.ClientSession | None = None
+        # Whoever sends us messages must not keep payments waiting: connections of their own.
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def create_account(self, engine_url: str, account_id: bytes, key: str) -> EngineAnswer:
         body = json.dumps({"id": engine_account_id(account_id)}).encode()
@@ -83,9 +84,9 @@ class EngineClient:
         return await self._call("POST", engine_url, path, data, OCTET_STREAM, key, timeout_seconds)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        while self._sessions:
+            _, session = self._sessions.popitem()
+            await session.close()
 
     async def _call(
         self,
@@ -104,10 +105,11 @@ class EngineClient:
             headers["Content-Type"] = content_type
         if base in self._tokens:
             headers["Authorization"] = f"Bearer {self._tokens[base]}"
+        is_message = timeout_seconds is not None
         timeout = aiohttp.ClientTimeout(total=timeout_seconds or self._timeout_seconds)
         try:
             # A redirect could carry the token elsewhere.
-            async with self._open().request(
+            async with self._open(is_message).request(
                 method,
                 base + path,
                 data=body or None,
@@ -121,14 +123,14 @@ class EngineClient:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise EngineError(str(error) or type(error).__name__) from None
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
+    def _open(self, is_message: bool) -> aiohttp.ClientSession:
+        if is_message not in self._sessions:
+            self._sessions[is_message] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit_per_host=_CONNECTIONS_PER_ENGINE),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
             )
-        return self._session
+        return self._sessions[is_message]
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

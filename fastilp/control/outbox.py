@@ -105,6 +105,9 @@ class Outbox:
             intent = SETTLEMENTS.get(store, name.settlement_id)
             if intent is None:
                 raise StorageError(f"settlement {name.settlement_id} has no record")
+            if intent.state == PENDING:
+                # The last run may have ended between a try and its answer.
+                intent = dataclasses.replace(intent, may_be_paid=True)
             self._open[intent.settlement_id] = intent
             self._enqueue(intent)
 
@@ -258,7 +261,7 @@ class Outbox:
         intent = self._deciding(settlement_id)
         if state not in (PAID, REFUNDED):
             raise UsageError(f'a settlement is resolved as "{PAID}" or "{REFUNDED}"')
-        if state == REFUNDED and intent.state == PENDING and intent.tries and not force:
+        if state == REFUNDED and intent.may_be_paid and not force:
             raise ConflictError(
                 "the engine may have paid it: look at the ledger; if it surely has not, and never"
                 " will, refund it by force"
@@ -381,6 +384,7 @@ class Outbox:
         return dataclasses.replace(
             intent,
             tries=intent.tries + 1,
+            may_be_paid=True,
             next_try_ms=now_ms + round(interval_ms * random.uniform(0.5, 1.0)),
             error=error[:_TEXT_MAX],
             changed_at_ms=now_ms,

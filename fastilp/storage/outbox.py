@@ -50,6 +50,8 @@ class SettlementIntent:
     changed_at_ms: int
     state: str = PENDING
     tries: int = 0
+    may_be_paid: bool = False
+    """A try had no answer, or one that is neither yes nor no."""
     next_try_ms: int = 0
     external_id: str | None = None
     """What the engine, or a human, says it is on the ledger."""

@@ -62,7 +62,7 @@ class Pair:
             [
                 account("payer", ASSET),
                 account(
-                    "b",
+                    "node_b",
                     ASSET,
                     ilp_address="test.b",
                     settlement_engine_url=f"http://127.0.0.1:{port_a}",
@@ -77,12 +77,12 @@ class Pair:
             [
                 account("loop", ASSET, endpoint="loopback"),
                 account(
-                    "a",
+                    "node_a",
                     ASSET,
                     ilp_address="test.a",
                     settlement_engine_url=f"http://127.0.0.1:{port_b}",
-                    ilp_over_btp_url=f"btp+ws://127.0.0.1:{self.a.port}/accounts/b/ilp/btp",
-                    ilp_over_btp_outgoing_token="b_in",
+                    ilp_over_btp_url=f"btp+ws://127.0.0.1:{self.a.port}/accounts/node_b/ilp/btp",
+                    ilp_over_btp_outgoing_token="node_b_in",
                     **limits,
                 ),
             ],
@@ -126,7 +126,7 @@ class Pair:
         if sent_a is None or sent_b is None:
             return False
         left_a, left_b = sent_a - self.paid("b"), sent_b - self.paid("a")
-        between = self.a.balance("b") + self.b.balance("a")
+        between = self.a.balance("node_b") + self.b.balance("node_a")
         return 0 <= left_a < 10 and 0 <= left_b < 10 and between == -left_a - left_b
 
     @staticmethod
@@ -154,7 +154,7 @@ def test_both_ways_with_nodes_that_are_killed(tmp_path: Path) -> None:
             for number in range(ROUNDS):
                 until(lambda: pair.pay(557), pair.about)
                 fulfilled += 557
-                pair.b.call("POST", "/accounts/a/settle", {"amount": str(100 + number)})
+                pair.b.call("POST", "/accounts/node_a/settle", {"amount": str(100 + number)})
                 if number % 4 == 1:
                     pair.b.kill()
                     pair.b.start()
@@ -172,7 +172,7 @@ def test_messages(tmp_path: Path) -> None:
         pair = Pair(tmp_path, redis_port)
         with stopping(*pair.engines), running(pair.a, pair.b):
             until(lambda: pair.pay(1), pair.about)
-            identifier = pair.a.get("/accounts/b")["id"]
+            identifier = pair.a.get("/accounts/node_b")["id"]
             answers: list[object] = []
 
             def is_answered() -> bool:

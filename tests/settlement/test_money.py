@@ -81,7 +81,7 @@ class Story:
         if choice == "retry":
             outbox.retry(settlement_id)
             return
-        outbox.resolve(settlement_id, choice)
+        outbox.resolve(settlement_id, choice, force=True)
         if choice == PAID:
             # By hand, on the ledger.
             self.written_as_paid[intent.username] += intent.amount

@@ -111,6 +111,22 @@ def test_ws_24_threshold_and_credit(tmp_path: Path, engine: Rfc38Engine) -> None
         node.check_books()
 
 
+def test_bal_04_time_based_settlement(tmp_path: Path, engine: Rfc38Engine) -> None:
+    """501 are due at once, 499 a second after they were earned."""
+    more = "[settlement]\nsettle_every = 1\n"
+    with NodeProcess(tmp_path / "node", accounts(engine.url, more), listen=LISTEN) as node:
+        pay(node, 501)
+        until(lambda: engine.total_paid() == 501, node.log)
+        earned_at = time.time()
+        pay(node, 499)
+        assert node.balances()["loop"] == 499
+        until(lambda: engine.total_paid() == 1_000, node.log)
+        assert time.time() - earned_at >= 1.0
+        wait_until(lambda: [each["state"] for each in node.get("/settlements")], ["sent"] * 2)
+        assert [each["reason"] for each in node.get("/settlements")] == ["every", "threshold"]
+        assert node.balances() == {"alice": -1_000, "loop": 0}
+
+
 def test_tokens(tmp_path: Path, engine: Rfc38Engine) -> None:
     more = f"""
 [settlement]

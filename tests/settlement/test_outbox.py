@@ -155,6 +155,52 @@ def test_what_may_have_been_paid_is_not_refunded(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("answers", [[503, 400], [PAY_AND_DROP, 409], [HANG, 404, 404]])
+def test_a_refusal_after_a_try_without_answer(tmp_path: Path, answers: list[int]) -> None:
+    """The earlier try may have been paid, whatever the engine says of the later one."""
+
+    async def run() -> None:
+        engine = Rfc38Engine(knows_all=True)
+        await engine.start()
+        engine.answers.extend(answers)
+        async with World(tmp_path, engine_timeout_seconds=0.3) as world:
+            outbox = world.settlement.outbox
+            entry = world.create("bob", settlement_engine_url=engine.url)
+            intent, _ = world.settlement.settle(entry, 10)
+            await soon(lambda: outbox.find(intent.settlement_id).state == REFUSED)
+            assert outbox.find(intent.settlement_id).may_be_paid
+            with pytest.raises(ConflictError, match="may have paid"):
+                outbox.resolve(intent.settlement_id, REFUNDED)
+            assert world.clearing(entry.account) == -10
+        async with World(tmp_path) as world:
+            with pytest.raises(ConflictError, match="may have paid"):
+                world.settlement.outbox.resolve(intent.settlement_id, REFUNDED)
+            world.settlement.outbox.resolve(intent.settlement_id, REFUNDED, force=True)
+            assert world.clearing(world.entry("bob").account) == 0
+        await engine.stop()
+
+    asyncio.run(run())
+
+
+def test_a_run_that_ends_during_the_first_try(tmp_path: Path) -> None:
+    async def run() -> None:
+        engine = Rfc38Engine(knows_all=True)
+        await engine.start()
+        engine.answers.extend([HANG, 400])
+        async with World(tmp_path) as world:
+            entry = world.create("bob", settlement_engine_url=engine.url)
+            intent, _ = world.settlement.settle(entry, 10)
+            await soon(engine.settlement_calls)
+        async with World(tmp_path) as world:
+            outbox = world.settlement.outbox
+            await soon(lambda: outbox.find(intent.settlement_id).state == REFUSED)
+            with pytest.raises(ConflictError, match="may have paid"):
+                outbox.resolve(intent.settlement_id, REFUNDED)
+        await engine.stop()
+
+    asyncio.run(run())
+
+
 def _refused(world: World, settlement_id: str) -> bool:
     """By force alone; and not while the engine is asked."""
     try:

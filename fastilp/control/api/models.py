@@ -242,6 +242,7 @@ class SettlementOut(BaseModel):
     reason: str
     state: str
     tries: int
+    may_be_paid: bool
     error: str | None
     external_id: str | None
     engine_url: str

@@ -72,6 +72,7 @@ def settlement_json(intent: SettlementIntent) -> dict[str, Any]:
         "reason": intent.reason,
         "state": intent.state,
         "tries": intent.tries,
+        "may_be_paid": intent.may_be_paid,
         "error": intent.error,
         "external_id": intent.external_id,
         "engine_url": intent.engine_url,
