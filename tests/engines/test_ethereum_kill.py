@@ -2,11 +2,8 @@
 moved, and the connector was told, exactly what was asked for."""
 
 import asyncio
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import aiohttp
@@ -14,7 +11,8 @@ import pytest
 
 from fastilp.engines.conformance.calls import Calls, CheckError
 from fastilp.engines.conformance.connector import StandIn
-from tests.engines.anvil import ADDRESSES, KEYS, anvil
+from tests.engines.anvil import ADDRESSES, anvil
+from tests.engines.ethereum_process import EngineProcess
 from tests.engines.ethereum_world import PAYEE, PAYER, connectors, join
 from tests.engines.world import until
 from tests.helpers import free_ports
@@ -22,39 +20,9 @@ from tests.helpers import free_ports
 pytestmark = [pytest.mark.asyncio, pytest.mark.interop]
 
 
-class Process:
-    """An engine on a port that it keeps."""
-
-    def __init__(self, directory: Path, port: int, connector: str, chain: str, key: int) -> None:
-        directory.mkdir()
-        self._directory, self._key = directory, key
-        self._ready = directory / "ready.json"
-        self._command = [
-            sys.executable, "-m", "fastilp", "engine", "ethereum",
-            "--settlement-api-bind-address", f"127.0.0.1:{port}",
-            "--connector-url", connector, "--ethereum-url", chain,
-            "--data-dir", str(directory / "data"), "--confirmations", "1",
-            "--poll-frequency", "20", "--retry-longest-ms", "200",
-            "--ready-file", str(self._ready),
-        ]  # fmt: skip
-        self._process: subprocess.Popen[bytes] | None = None
-
-    async def start(self) -> None:
-        self._ready.unlink(missing_ok=True)
-        environment = {**os.environ, "FASTILP_ENGINE_PRIVATE_KEY": KEYS[self._key]}
-        with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command, env=environment, stderr=log)
-        await until(self._is_ready)
-
-    def _is_ready(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._directory / "log").read_text()
-        return self._ready.exists()
-
-    def end(self, number: int = signal.SIGKILL) -> int:
-        assert self._process is not None
-        self._process.send_signal(number)
-        return self._process.wait(30)
+async def start(process: EngineProcess) -> None:
+    process.launch()
+    await until(process.is_ready)
 
 
 async def settle(calls: Calls, amount: int, key: str) -> None:
@@ -77,14 +45,14 @@ async def test_kills(tmp_path: Path, soak: bool) -> None:
     with anvil(tmp_path, "--block-time", "1") as chain:
         async with connectors() as stand_in, aiohttp.ClientSession() as session:
             processes = [
-                Process(tmp_path / str(key), port, stand_in.url, chain.url, key)
+                EngineProcess(tmp_path / str(key), port, stand_in.url, chain.url, key, 1)
                 for key, port in enumerate(ports)
             ]
             payer, payee = (Calls(f"http://127.0.0.1:{port}", session) for port in ports)
             join(stand_in, payer, payee)
             try:
                 for process in processes:
-                    await process.start()
+                    await start(process)
                 assert (await payee.create(PAYEE)).status == 201
                 assert (await payer.create(PAYER)).status == 201
                 total = await _rounds(200 if soak else 5, generator, processes, payer)
@@ -102,7 +70,7 @@ async def test_kills(tmp_path: Path, soak: bool) -> None:
 async def _rounds(
     count: int,
     generator: random.Random,
-    processes: list[Process],
+    processes: list[EngineProcess],
     payer: Calls,
 ) -> int:
     """Each: settlements, one of the engines killed meanwhile, and started again. Their sum."""
@@ -119,7 +87,7 @@ async def _rounds(
         for process in killed:
             process.end()
         for process in killed:
-            await process.start()
+            await start(process)
         await asyncio.gather(*calls)
     return total
 
