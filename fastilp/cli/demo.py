@@ -7,12 +7,10 @@ The node runs here, on the embedded store; payer and payee are a process of thei
 import asyncio
 import json
 import secrets
-import shlex
 import sys
 import time
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fastilp import config
+from fastilp.cli.typed import program
 from fastilp.config.models import Settings
 from fastilp.errors import ConfigError, FastILPError
 from fastilp.logs import configure
@@ -211,21 +210,16 @@ def _units(amount: int | Decimal) -> str:
 
 
 def _show_first_payment(node: Node) -> None:
-    program = sys.argv[0]
-    if program.endswith("__main__.py"):
-        program = f"{sys.executable} -m fastilp"
-    elif Path(program).is_relative_to(Path.cwd()):
-        program = str(Path(program).relative_to(Path.cwd()))
-    program = shlex.join(shlex.split(program))
+    typed = program()
     _console.print(
         f"""
 The node serves http://{node.http} until Ctrl-C. A first payment, from alice to the node's loopback:
 
-  {program} packet encode --amount 1000 --destination {ADDRESS}.loop --output prepare.bin
+  {typed} packet encode --amount 1000 --destination {ADDRESS}.loop --output prepare.bin
   curl -s --data-binary @prepare.bin -H 'Authorization: Bearer alice-password' \\
     -H 'Content-Type: application/octet-stream' http://{node.http}/accounts/alice/ilp \\
-    | {program} packet decode -
-  {program} status --url http://{node.http} --token admin
+    | {typed} packet decode -
+  {typed} status --url http://{node.http} --token admin
 """,
         markup=False,
     )

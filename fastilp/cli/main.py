@@ -65,7 +65,11 @@ COMMANDS = {
         "fastilp.cli.drain",
         "Let a running node take no more packets and finish those that are in flight.",
     ),
-    "testnet": Lazy("fastilp.cli.testnet", "Join a test network."),
+    "testnet": Lazy(
+        "fastilp.cli.testnet",
+        "Start a test network on this machine (a ledger, two nodes, two settlement engines), or join"
+        " one.",
+    ),
     "config": Lazy(
         "fastilp.cli.config",
         "The settings' file: compare it, bring it from Interledger.rs, rotate its secret.",

@@ -1,6 +1,6 @@
-"""`fastilp testnet`: join a test network, by an account at a node of it.
+"""`fastilp testnet`: a test network of one's own, or join another by an account at a node of it.
 
-The provider that ilp-cli knew is gone, so ours is named: any service that answers
+The provider that ilp-cli knew is gone, so `setup` has it named: any service that answers
 `GET <provider>/<asset>` as that one did.
 """
 
@@ -10,16 +10,23 @@ import typer
 
 from fastilp.cli.asks_node import asks_node
 from fastilp.cli.client import Answer, NodeClient, segment
+from fastilp.cli.entry import begin
 from fastilp.cli.tables import fields
-from fastilp.errors import FastILPError
+from fastilp.cli.testnet_run import LEDGERS, run
+from fastilp.errors import FastILPError, UsageError
 
 command = typer.Typer(
     no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode="markdown",
     help=(
-        "Join a test network.\n\n"
-        "Example:\n\n"
-        "    fastilp testnet setup xrp --auth admin --provider http://localhost:9000/api/accounts"
+        "Start a test network on this machine (a ledger, two nodes, two settlement engines), or"
+        " join one.\n\n"
+        "Pays through it, shows the balances of both nodes and on the ledger, runs until Ctrl-C,"
+        " and keeps nothing.\n\n"
+        "Examples:\n\n"
+        "    fastilp testnet --currency eth\n\n"
+        "    fastilp testnet --currency eth --once --json"
     ),
 )
 
@@ -28,8 +35,25 @@ _NEEDED = ("username", "passkey", "http_endpoint", "btp_endpoint", "asset_code",
 
 
 @command.callback()
-def _group() -> None:
-    """So that it stays a group, with one command."""
+def start(
+    context: typer.Context,
+    currency: Annotated[
+        str | None, typer.Option(help=f"What is settled in: {', '.join(LEDGERS)}.")
+    ] = None,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="End after a payment; exit status 1 if the sums disagree."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON text for each look, amounts as texts.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is not None:
+        return
+    begin()
+    if currency not in LEDGERS:
+        raise UsageError(f"--currency must be one of {', '.join(LEDGERS)}")
+    run(LEDGERS[currency], once=once, as_json=as_json)
 
 
 @command.command()
