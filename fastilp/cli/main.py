@@ -67,8 +67,8 @@ COMMANDS = {
     ),
     "testnet": Lazy(
         "fastilp.cli.testnet",
-        "Start a test network on this machine (a ledger, two nodes, two settlement engines), or join"
-        " one.",
+        "Start a test network on this machine (a ledger, two nodes, two settlement engines), or"
+        " join one.",
     ),
     "config": Lazy(
         "fastilp.cli.config",
