@@ -72,7 +72,7 @@ StoreState *store_new(const char *path, int sync, int read_only, uint64_t map_si
     s->committing = &s->batches[1];
     s->epoch = 1;
     s->gathering->epoch = 1;
-    s->log.fd = -1;
+    s->log.fd = s->log.append_fd = -1;
     pthread_mutex_init(&s->mutex, NULL);
     env_lock_init(&s->env_lock);
     cond_init(&s->work);

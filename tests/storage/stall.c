@@ -3,6 +3,7 @@
  *   stall        fdatasync, and a write that is synced (O_DSYNC), wait until the file is gone
  *   sync-eio     they fail with EIO, the write when all has been written
  *   torn         a synced write of more than a page writes the first one alone, and fails with EIO
+ *   no-direct    writes past the page cache (O_DIRECT) fail with EINVAL
  *   write-enospc data pages cannot be written (ENOSPC)
  *   write-eio    the same with EIO
  *   meta-eio     only short writes fail, which are LMDB's meta pages: it then refuses everything
@@ -139,6 +140,8 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t at)
     note_written(fd, at, size);
     if (fault)
         return fails(fault);
+    if (fcntl(fd, F_GETFL) & O_DIRECT && flag("no-direct"))
+        return fails(EINVAL);
     if (kind_of(fd) == 1 && (fcntl(fd, F_GETFL) & O_DSYNC) == O_DSYNC)
         return pwrite_synced(fd, data, size, at);
     return REAL("pwrite", ssize_t, int, const void *, size_t, off_t)(fd, data, size, at);

@@ -151,6 +151,23 @@ def test_a_failing_commit_is_kept_and_tried_again(server: Server, fault: str) ->
     store.close()
 
 
+def test_a_file_system_that_must_have_the_page_cache(server: Server) -> None:
+    server.write(10)
+    server.committed()
+    server.disk("no-direct", True)
+    server.write(10)
+    server.committed()
+    stats = server.ask("stats")
+    assert (stats["health"], stats["failures"]) == ("healthy", 0)
+    server.process.kill()
+    server.process.wait()
+    store = Store(str(server.path))
+    assert by_id(store.rows()) == {
+        account_id(index): pack(index, debits_posted=server.ticket) for index in ACCOUNTS
+    }
+    store.close()
+
+
 def test_a_torn_write_is_repeated_or_was_never_there(server: Server) -> None:
     kept = server.write()
     server.committed()
