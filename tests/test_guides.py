@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.helpers import free_ports
 from tests.node_process import NodeProcess
+from tools import run_example
 
 ROOT = Path(__file__).resolve().parent.parent
 # The checkout that is tested, and a directory for the files that are made.
@@ -40,3 +42,12 @@ def test_two_nodes_and_a_packet_that_pays(tmp_path: Path) -> None:
         assert bob == '{"asset_code":"ABC","balance":5e-7}' and "`5e-7` of\nBob" in found[2]
         for node in (first, second):
             node.check_sums()
+
+
+def test_two_nodes_settle_in_a_file() -> None:
+    """From the ports of nodes and engines to the rows in the file."""
+    ports = ("7770", "7771", "8770", "8771", "3000", "3001")
+    instead = {
+        f":{port}": f":{free}" for port, free in zip(ports, free_ports(len(ports)), strict=True)
+    }
+    run_example.run(ROOT / "docs" / "settlement.md", instead)

@@ -1,9 +1,9 @@
-"""Runs a document of examples/: `python tools/run_example.py examples/two-nodes.md`.
+"""Runs a document with commands: `python tools/run_example.py examples/two-nodes.md`.
 
 What stands in ```bash is typed into one shell, in order; the ```text behind such a block is what it
 prints, where … stands for anything within a line. Comments <!--! … --> are typed too, and not seen
 by readers: waiting, mostly. Imports the standard library only. The shell works in a temporary
-folder, and ends what it has started.
+folder, with our examples/ in it, and ends what it has started.
 """
 
 import argparse
@@ -31,7 +31,12 @@ cat > .bin/fastilp <<'END'
 #!/bin/sh
 PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} -m fastilp "$@"
 END
-chmod +x .bin/fastilp
+cat > .bin/python <<'END'
+#!/bin/sh
+PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} "$@"
+END
+chmod +x .bin/fastilp .bin/python
+ln -s {shlex.quote(str(ROOT / "examples"))} examples
 export PATH="$PWD/.bin:$PATH"
 trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
 """

@@ -71,10 +71,10 @@ environment() {
     "${pip[@]}" install --quiet --group "$1" </dev/null || fail "$hint"
     echo "fastilp: compiling the core, about a minute"
     # --no-build-isolation: with the Cython just installed, so that `make build` finds it all built.
-    # With an engine: `fastilp testnet` runs without another step.
+    # With engines: `fastilp testnet` runs without another step.
     # setuptools warns about every editable install; there is nothing to do about it.
     export PYTHONWARNINGS=ignore
-    "${pip[@]}" install --quiet --no-build-isolation --editable '.[ethereum]' </dev/null ||
+    "${pip[@]}" install --quiet --no-build-isolation --editable '.[ethereum,xrp]' </dev/null ||
         fail "the build or the installation of the packages it needs failed; see above"
 }
 

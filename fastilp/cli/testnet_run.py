@@ -18,8 +18,9 @@ from fastilp.testnet.ethereum import EthereumLedger
 from fastilp.testnet.ledgers import SIDES, Ports, TestLedger
 from fastilp.testnet.network import Network
 from fastilp.testnet.programs import Programs
+from fastilp.testnet.xrp import XrpLedger
 
-LEDGERS: dict[str, type[TestLedger]] = {"eth": EthereumLedger}
+LEDGERS: dict[str, type[TestLedger]] = {"eth": EthereumLedger, "xrp": XrpLedger}
 _LOOK_SECONDS = 1.0
 
 

@@ -29,10 +29,10 @@ _LISTENS = re.compile(r"Listening on (\S+)")
 
 
 class EthereumLedger(TestLedger):
-    title = "an Ethereum chain (anvil)"
     asset_code = "ETH"
     asset_scale = 18
     amount = 5 * 10**16
+    extra, package = "ethereum", "eth_account"
     url = ""
 
     def start(self) -> None:

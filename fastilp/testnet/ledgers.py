@@ -7,8 +7,10 @@ integers in the ledger's smallest unit, which is that of the nodes' accounts, to
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import ClassVar, NamedTuple
 
+from fastilp.errors import FastILPError
 from fastilp.testnet.programs import Programs
 
 PAYER, PAYEE = 0, 1
@@ -55,16 +57,23 @@ class TestLedger(ABC):
 
     __test__ = False  # Not a test, whatever its name begins with.
 
-    title: ClassVar[str]
     asset_code: ClassVar[str]
     asset_scale: ClassVar[int]
     amount: ClassVar[int]
     """The payment, and the threshold at which it is settled."""
+    extra: ClassVar[str]
+    package: ClassVar[str]
+    """What engines of this ledger need: an extra of ours, and a package that comes with it."""
 
     def __init__(self, programs: Programs, ports: Ports, tell: Tell) -> None:
         self.programs = programs
         self.ports = ports
         self.tell = tell
+
+    def check(self) -> None:
+        """Raises FastILPError if the engines could not run, before anything is started."""
+        if find_spec(self.package) is None or find_spec("lmdb") is None:
+            raise FastILPError(f"its engine is not installed: pip install 'fastilp[{self.extra}]'")
 
     @abstractmethod
     def start(self) -> None:

@@ -84,6 +84,7 @@ class Network:
 
     def start(self) -> None:
         """Raises FastILPError that names the part that failed."""
+        self.ledger.check()
         self.ledger.start()
         self._start_nodes()
         self._start_engines()

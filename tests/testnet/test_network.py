@@ -23,6 +23,7 @@ from tests.helpers import until
 ROOT = Path(__file__).resolve().parent.parent.parent
 ETH = 10**18
 AMOUNT = 5 * 10**16
+DROPS = 50 * 10**6
 
 
 def sides() -> list[Side]:
@@ -63,7 +64,7 @@ def test_a_network_in_which_nothing_was_settled() -> None:
 @pytest.mark.parametrize("words", [("--once",), ("--currency", "doubloons")])
 def test_the_currency_must_be_known(words: tuple[str, ...]) -> None:
     done = fastilp("testnet", *words)
-    assert done.status == 1 and "--currency must be one of eth" in done.stderr
+    assert done.status == 1 and "--currency must be one of eth, xrp" in done.stderr
 
 
 @pytest.mark.interop
@@ -99,7 +100,7 @@ def test_ex_02_eth_settlement_once() -> None:
 
 
 class Running:
-    """`fastilp testnet --currency eth`, as from a terminal."""
+    """`fastilp testnet --currency xrp`, as from a terminal."""
 
     def __init__(self, directory: Path) -> None:
         self.out, self.err = directory / "out", directory / "err"
@@ -107,7 +108,7 @@ class Running:
         self.kept = directory / "tmp"
         with self.out.open("w") as out, self.err.open("w") as err:
             self.popen = subprocess.Popen(
-                (sys.executable, "-m", "fastilp", "testnet", "--currency", "eth"),
+                (sys.executable, "-m", "fastilp", "testnet", "--currency", "xrp"),
                 stdout=out,
                 stderr=err,
                 env={**os.environ, "TMPDIR": str(self.kept)},
@@ -138,7 +139,6 @@ def alive(pid: int) -> bool:
     return False
 
 
-@pytest.mark.interop
 def test_played_with_until_ctrl_c(tmp_path: Path) -> None:
     """The payee's engine is killed, five times the credit is paid, and it comes back."""
     net = Running(tmp_path)
@@ -156,8 +156,8 @@ def test_played_with_until_ctrl_c(tmp_path: Path) -> None:
             stderr=subprocess.DEVNULL,
         )
         receipt, _ = paying.communicate(timeout=60)
-        assert paying.returncode == 0 and json.loads(receipt)["delivered_amount"] == 10 * AMOUNT
-        wanted = "bob's node: bob               0.550000000000000000"
+        assert paying.returncode == 0 and json.loads(receipt)["delivered_amount"] == 10 * DROPS
+        wanted = "bob's node: bob             550.000000"
         until(lambda: wanted in net.out.read_text(), net.err.read_text)
         last = net.out.read_text().rpartition(wanted)[2]
         assert last.rstrip().endswith("nodes and ledger agree")
