@@ -103,6 +103,7 @@ class Node:
         self.wiring = NodeWiring(self.pump, vault.hash_key, self._on_link, sending)
         self.accounts.wiring = self.wiring
         self.paying = NodePaying(settings.payments, self.ledger, self.pump, seed, self.wiring)
+        self.wiring.on_updated.append(self.paying.account_updated)
         self.wiring.on_shut.append(self.paying.account_shut)
         self.accounts.on_closed.append(self.paying.account_closed)
         self.accounts.restore()

@@ -1,5 +1,5 @@
 """Payments of the node, in both directions: SPSP and STREAM put together with the accounts that pay
-and are paid. Imports config, control, endpoints, storage, transports, _core and errors.
+and are paid. Imports config, control, endpoints, storage, transports, _core, errors and types.
 
 A payment leaves by a link of its account inside this process, so limits, rates and books take it
 for what the account's holder might have sent. The payment's record is told of money before the
@@ -28,6 +28,7 @@ from fastilp.endpoints.stream.uplink import AccountUplink
 from fastilp.errors import PaymentError, UsageError
 from fastilp.storage.ledger import Ledger
 from fastilp.transports.pump import Pump
+from fastilp.types import AccountDetails
 
 _log = structlog.get_logger("fastilp.node")
 
@@ -67,6 +68,11 @@ class NodePaying:
     async def close(self, timeout_seconds: float) -> None:
         await self.payments.close(timeout_seconds)
         await self._client.close()
+
+    def account_updated(self, account: Account, old: AccountDetails, new: AccountDetails) -> None:
+        if old.ilp_over_http_incoming_token != new.ilp_over_http_incoming_token:
+            # Whoever listens had a token that is no good any more.
+            self.notifications.end(account.id)
 
     def account_shut(self, username: str) -> None:
         self.payments.cancel_all(username)

@@ -35,6 +35,8 @@ class NodeWiring:
         """Likewise."""
         self.on_opened: list[Callable[[Account, AccountDetails], None]] = []
         """Told of accounts that are new, or whose details have changed, while the node runs."""
+        self.on_updated: list[Callable[[Account, AccountDetails, AccountDetails], None]] = []
+        """Told of what accounts were and are, when they change."""
         self.on_shut: list[Callable[[str], None]] = []
         """Told of accounts that are being closed."""
         self.http_tokens: TokenTable[HttpPort] = TokenTable(token_key)
@@ -119,6 +121,8 @@ class NodeWiring:
         return links
 
     def update(self, account: Account, old: AccountDetails, new: AccountDetails) -> None:
+        for told in self.on_updated:
+            told(account, old, new)
         if (old.asset_code, old.asset_scale) == (new.asset_code, new.asset_scale):
             self._now(new.username).update(new)
             self._tell(account, new)

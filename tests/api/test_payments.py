@@ -367,6 +367,18 @@ def test_api_12_who_may_listen(pair: Pair) -> None:
         assert pair.at_b.get(path, "wrong").status == 401
 
 
+def test_a_listener_goes_with_its_token(pair: Pair) -> None:
+    path, url = "/accounts/bob/payments/incoming", "/accounts/bob/settings"
+    with Incoming(pair.b.http, path, BOB) as incoming:
+        assert pair.at_b.call("PUT", url, {"min_balance": -9_999}).status == 200
+        assert incoming.pong() == b"still there?"
+        assert pair.at_b.call("PUT", url, {"ilp_over_http_incoming_token": "new"}).status == 200
+        assert incoming.message() == ""
+    with Incoming(pair.b.http, path, "new") as incoming:
+        assert incoming.status == 101
+    assert pair.at_b.call("PUT", url, {"ilp_over_http_incoming_token": BOB}).status == 200
+
+
 def test_api_13_incoming_of_all_accounts(pair: Pair) -> None:
     with Incoming(pair.b.http, "/payments/incoming", ADMIN_TOKEN) as incoming:
         assert pair.pay(amount=13).status == 200
