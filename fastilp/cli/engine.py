@@ -17,6 +17,9 @@ ENGINES = {
         "Play the XRP Ledger for engines on this machine: payments of XRP and nothing else.",
         "xrp",
     ),
+    "lightning": Lazy(
+        "fastilp.cli.engine_lightning", "Settle over the Lightning Network.", "engines"
+    ),
     "conformance": Lazy(
         "fastilp.cli.engine_conformance",
         "Try an engine, by whomever, against the rules of RFC 38.",

@@ -1,0 +1,97 @@
+"""The Lightning engine: `outgoing` and `incoming` put together, on one of the nodes. Imports them.
+
+A node that does not answer stops nothing but payments: it is asked again, and `/health` says so.
+"""
+
+import asyncio
+
+from prometheus_client import Gauge
+
+from fastilp.engines.base import Engine
+from fastilp.engines.context import Context
+from fastilp.engines.errors import NotNowError
+from fastilp.engines.lightning.electrum import ElectrumNode
+from fastilp.engines.lightning.incoming import SAT_SCALE, Incoming
+from fastilp.engines.lightning.lnd import LndNode
+from fastilp.engines.lightning.messages import SAT_MAX
+from fastilp.engines.lightning.node import LightningNode
+from fastilp.engines.lightning.outgoing import Outgoing
+from fastilp.engines.lightning.settings import LightningSettings
+from fastilp.engines.quantity import Quantity
+
+
+class LightningEngine(Engine[LightningSettings]):
+    scale = SAT_SCALE
+    units_max = SAT_MAX
+    # A payment may be held up by any node on its way, and must not hold up the others.
+    at_a_time = 100
+
+    def __init__(self, context: Context, settings: LightningSettings) -> None:
+        super().__init__(context, settings)
+        self.node = node_of(settings)
+        self.outgoing = Outgoing(context, self.node, settings)
+        self.incoming = Incoming(context, self.node, settings)
+        self._watcher: asyncio.Task[None] | None = None
+        self._watch_trouble = ""
+        self._add_metrics()
+
+    async def start(self) -> None:
+        self.node.open()
+        self.outgoing.sweep()
+        try:
+            self.context.log.info("lightning", node=await self.node.describe())
+        except NotNowError as error:
+            self.context.log.warning("no node yet", why=str(error))
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        await self.node.close()
+
+    async def receive_message(self, account_id: str, message: bytes) -> bytes:
+        return await self.incoming.answer(account_id, message)
+
+    async def send_money(self, account_id: str, quantity: Quantity, key: str) -> None:
+        await self.outgoing.pay(account_id, quantity.amount, key)
+
+    def problems(self) -> list[str]:
+        found = [self.node.trouble, self._watch_trouble]
+        return [text for text in dict.fromkeys(found) if text]
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.incoming.look()
+                self._watch_trouble = ""
+            except Exception as error:
+                # Nothing is lost: the same invoices are next.
+                self._watch_trouble = str(error) or type(error).__name__
+                self.context.log.warning("cannot look at the node", why=self._watch_trouble)
+            await asyncio.sleep(self.settings.poll_frequency / 1_000)
+
+    def _add_metrics(self) -> None:
+        figures = {
+            "fees_msat": ("Routing fees that we have paid.", self.outgoing.fees_msat),
+            "invoices_open": ("Invoices that may be paid.", lambda: self.incoming.counts()[0]),
+            "invoices_parked": (
+                "Those of them whose account is gone.",
+                lambda: self.incoming.counts()[1],
+            ),
+        }
+        for name, (text, look) in figures.items():
+            gauge = Gauge(f"fastilp_engine_lightning_{name}", text, registry=self.context.registry)
+            gauge.set_function(look)
+
+
+def node_of(settings: LightningSettings) -> LightningNode:
+    """Raises ConfigError."""
+    if settings.node == "lnd":
+        return LndNode(settings.lnd_url, settings.lnd_macaroon_path, settings.lnd_tls_cert_path)
+    return ElectrumNode(
+        settings.electrum_url,
+        settings.electrum_user,
+        settings.electrum_password.get_secret_value(),
+        settings.electrum_wallet,
+    )
