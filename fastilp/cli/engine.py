@@ -20,6 +20,7 @@ ENGINES = {
     "lightning": Lazy(
         "fastilp.cli.engine_lightning", "Settle over the Lightning Network.", "engines"
     ),
+    "paypal": Lazy("fastilp.cli.engine_paypal", "Settle by PayPal's payouts.", "engines"),
     "conformance": Lazy(
         "fastilp.cli.engine_conformance",
         "Try an engine, by whomever, against the rules of RFC 38.",

@@ -1,0 +1,119 @@
+"""The PayPal engine: `accounts`, `outgoing`, `incoming` and `webhooks` put together. Imports them.
+
+PayPal not answering stops nothing but payments: it is asked again, and `/health` says so.
+"""
+
+import asyncio
+
+from prometheus_client import Gauge
+
+from fastilp.engines.base import Engine
+from fastilp.engines.context import Context
+from fastilp.engines.paypal.accounts import PeerAccounts
+from fastilp.engines.paypal.client import Client
+from fastilp.engines.paypal.incoming import Incoming
+from fastilp.engines.paypal.money import scale_of
+from fastilp.engines.paypal.outgoing import Outgoing
+from fastilp.engines.paypal.settings import PayPalSettings
+from fastilp.engines.paypal.webhooks import Webhooks
+from fastilp.engines.quantity import Quantity
+from fastilp.errors import ConfigError
+
+
+class PayPalEngine(Engine[PayPalSettings]):
+    # Far more than PayPal takes in one payout; what it refuses waits.
+    units_max = 10**15
+    # Nearly all of them wait for PayPal, and one must not wait for those behind it.
+    at_a_time = 1_000
+
+    def __init__(self, context: Context, settings: PayPalSettings) -> None:
+        super().__init__(context, settings)
+        currency = settings.currency
+        self.scale = scale_of(currency)
+        self.client = Client(
+            settings.paypal_url,
+            settings.paypal_client_id.get_secret_value(),
+            settings.paypal_secret.get_secret_value(),
+        )
+        self._watcher: asyncio.Task[None] | None = None
+        self._watch_trouble = ""
+        self.accounts = PeerAccounts(context, settings.paypal_email, currency, self.scale)
+        self.outgoing = Outgoing(
+            context, self.client, currency, self.scale, settings.poll_frequency
+        )
+        self.incoming = Incoming(context, self.client, currency, self.scale)
+        self.webhooks = Webhooks(
+            self.client,
+            settings.webhook_id or "",
+            self.outgoing.is_awaited,
+            self.outgoing.look_at,
+        )
+        self._add_metrics()
+
+    async def start(self) -> None:
+        address = self.settings.webhook_bind_address
+        if address is not None and not self.settings.webhook_id:
+            raise ConfigError("is missing: events could not be verified", key="webhook_id")
+        self.client.open()
+        self.outgoing.sweep()
+        if address is not None:
+            await self.webhooks.start(address)
+            self.context.log.info("paypal webhooks", http=self.webhooks.address)
+        self.context.log.info("paypal", email=self.settings.paypal_email)
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        await self.webhooks.stop()
+        await self.client.close()
+
+    async def create_account(self, account_id: str) -> None:
+        await self.accounts.begin(account_id)
+
+    async def delete_account(self, account_id: str) -> None:
+        self.accounts.forget(account_id)
+
+    async def receive_message(self, account_id: str, message: bytes) -> bytes:
+        return self.accounts.receive(account_id, message)
+
+    async def send_money(self, account_id: str, quantity: Quantity, key: str) -> None:
+        await self.outgoing.pay(lambda: self.accounts.details(account_id), quantity.amount, key)
+
+    def problems(self) -> list[str]:
+        said = [
+            f"payment {key}: its payout is {what} at PayPal"
+            for key, what in self.outgoing.said.items()
+        ]
+        found = [self.client.trouble, self._watch_trouble, *said]
+        return [text for text in dict.fromkeys(found) if text]
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.incoming.look()
+                self._watch_trouble = ""
+            except Exception as error:
+                # Nothing is lost: the cursor stays, and the same days are looked at again.
+                self._watch_trouble = str(error) or type(error).__name__
+                self.context.log.warning("cannot look at PayPal", why=self._watch_trouble)
+            await asyncio.sleep(self.settings.poll_frequency / 1_000)
+
+    def _add_metrics(self) -> None:
+        figures = {
+            "parked": ("Payments with a note that no account has.", lambda: self._count("parked/")),
+            "pending": ("Payments to us that PayPal holds.", lambda: self._count("pending/")),
+            "webhooks": ("Events that PayPal confirmed.", lambda: self.webhooks.verified_count),
+            "webhooks_refused": (
+                "Events that PayPal did not confirm.",
+                lambda: self.webhooks.refused_count,
+            ),
+        }
+        for name, (text, look) in figures.items():
+            gauge = Gauge(f"fastilp_engine_paypal_{name}", text, registry=self.context.registry)
+            gauge.set_function(look)
+
+    def _count(self, prefix: str) -> int:
+        with self.context.read() as records:
+            return len(records.items(prefix))
