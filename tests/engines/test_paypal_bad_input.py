@@ -300,7 +300,12 @@ async def test_transactions(tmp_path: Path, change: dict[str, Any], outcome: str
             node.twist = twist
             node.receive(EMAILS[1], 500, note)
             node.receive(EMAILS[1], 500, "thank you")
-            await until(lambda: node.calls["list"] > 6)
+            seen = node.calls["list"]
+            await until(lambda: node.calls["list"] > seen + 6)
+            if outcome == "credited":
+                await until(both.credits)
+            if outcome == "raised":
+                await until(both.payee.problems)
             assert both.credits() == ([500] if outcome == "credited" else [])
             assert bool(both.payee.problems()) == (outcome == "raised")
     finally:
