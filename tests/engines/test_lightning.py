@@ -115,9 +115,12 @@ async def test_a_payment_that_hangs_is_waited_for(tmp_path: Path) -> None:
         await until(lambda: payer.payments)
         await asyncio.sleep(1.5)
         assert both.record("sent/k") is not None and payer.tries == 1
+        assert both.payer.problems() == []
+        engine(both.payer).outgoing.hangs_after_s = 0
+        assert "payment k: on its way" in " ".join(both.payer.problems())
         payer.release()
         await until(lambda: both.credits() and both.has_paid(1))
-        assert both.credits() == [500] and payer.sent == 1
+        assert both.credits() == [500] and payer.sent == 1 and both.payer.problems() == []
 
 
 @pytest.mark.asyncio
@@ -372,6 +375,27 @@ def _break(node: Any, body: bytes) -> None:
 
 def _mend(node: Any) -> None:
     del node._http._exchange
+
+
+@pytest.mark.asyncio
+async def test_what_was_done_long_ago_is_forgotten(tmp_path: Path, monkeypatch: Any) -> None:
+    """Not what is still open."""
+    async with lnds() as (payer, payee), lnd_pair(tmp_path, payer, payee, invoice_expiry=1) as both:
+        await both.settle(500, key="k")
+        await until(lambda: both.credits() and both.has_paid(1))
+        ask = messages.question(messages.Wanted("ab" * 16, 7))
+        assert (await both.payee_calls.message(PAYEE, ask)).status == 201
+        one, other = engine(both.payer).outgoing, engine(both.payee).incoming
+        one.sweep()
+        other.sweep()
+        assert both.record("paid/k") is not None
+        monkeypatch.setattr("fastilp.engines.lightning.outgoing.KEPT_MS", -10_000)
+        monkeypatch.setattr("fastilp.engines.lightning.incoming.KEPT_S", -10_000)
+        one.sweep()
+        other.sweep()
+        assert both.record("paid/k") is None
+        with both.payee.engine.context.read() as records:
+            assert [kept["sat"] for _, kept in records.items("asked/")] == [7]
 
 
 def test_settings_that_cannot_work(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from tests.engines.lightning_world import (
     pair,
 )
 from tests.engines.world import until
-from tests.helpers import free_port, free_ports
+from tests.helpers import free_port
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.interop]
 
@@ -202,32 +202,30 @@ class Process:
 async def test_kills(tmp_path: Path, ledger: Regtest, soak: bool) -> None:
     """Of the payer's engine, while it pays: after so many milliseconds, longer each time."""
     one, other = ledger.wallets
-    before = balances(ledger)
-    ports = free_ports(2)
+    before, port = balances(ledger), free_port()
     async with connectors() as stand_in, aiohttp.ClientSession() as session:
-        processes = [
-            Process(tmp_path / wallet.name, port, stand_in, wallet)
-            for wallet, port in zip(ledger.wallets, ports, strict=True)
-        ]
-        payer, payee = (Calls(f"http://127.0.0.1:{port}", session) for port in ports)
-        join(stand_in, payer, payee)
-        try:
-            await asyncio.gather(*(process.start() for process in processes))
-            assert (await payee.create(PAYEE)).status == 201
-            assert (await payer.create(PAYER)).status == 201
-            rounds = 40 if soak else 2
-            for number in range(rounds):
-                body = {"amount": str(10 + number), "scale": 8}
-                assert (await payer.settle(PAYER, body, f"{number}")).status == 201
-                await asyncio.sleep((number + 1) * (0.2 / rounds))
-                processes[0].end()
-                await processes[0].start()
-            await until(lambda: len(stand_in.accounts[PAYEE].credits) == rounds)
-            total = sum(10 + number for number in range(rounds))
-            credits = stand_in.accounts[PAYEE].credits.values()
-            assert sum(each.amount for each in credits) == total and stand_in.remarks == []
-            await has_moved(ledger, before, total)
-            assert [process.end(signal.SIGTERM) for process in processes] == [0, 0]
-        finally:
-            for process in processes:
+        process = Process(tmp_path / "one", port, stand_in, one)
+        payer = Calls(f"http://127.0.0.1:{port}", session)
+        settings = chosen(tmp_path / "other", stand_in.url, **settings_of(other))
+        async with hosted(settings) as (_, payee):
+            join(stand_in, payer, payee)
+            try:
+                await process.start()
+                assert (await payee.create(PAYEE)).status == 201
+                assert (await payer.create(PAYER)).status == 201
+                rounds = 40 if soak else 2
+                for number in range(rounds):
+                    body = {"amount": str(10 + number), "scale": 8}
+                    assert (await payer.settle(PAYER, body, f"{number}")).status == 201
+                    await asyncio.sleep((number + 1) * (0.2 / rounds))
+                    process.end()
+                    await process.start()
+                credits = stand_in.accounts[PAYEE].credits
+                await until(lambda: len(credits) == rounds)
+                total = sum(each.amount for each in credits.values())
+                assert total == sum(10 + number for number in range(rounds))
+                await has_moved(ledger, before, total)
+                assert stand_in.remarks == []
+                assert process.end(signal.SIGTERM) == 0
+            finally:
                 process.end()

@@ -96,7 +96,7 @@ class ElectrumNode(LightningNode):
             return Payment(State.PENDING)
         if known is None:
             return Payment(State.UNKNOWN)
-        if is_flying or known.get("status") in (_PAID, _IN_FLIGHT):
+        if is_flying or integer(known.get("status")) in (_PAID, _IN_FLIGHT):
             return Payment(State.PENDING)
         return Payment(State.FAILED, reason=f"Electrum says {known.get('status_str')}")
 
@@ -106,15 +106,10 @@ class ElectrumNode(LightningNode):
         return {name: integer(history[name].get("amount_msat")) for name in names}
 
     async def _history(self, direction: int) -> dict[str, dict[str, Any]]:
-        found = await self._call("lightning_history", **self._wallet)
-        if not isinstance(found, list):
-            raise NotNowError(f"Electrum answers {shown(found)} for a history")
         return {
             text(item.get("payment_hash")): item
-            for item in found
-            if isinstance(item, dict)
-            and item.get("type") == "payment"
-            and item.get("direction") == direction
+            for item in await self._objects("lightning_history")
+            if item.get("type") == "payment" and item.get("direction") == direction
         }
 
     async def _saved(self, payment_hash: str) -> dict[str, Any] | None:
@@ -126,10 +121,18 @@ class ElectrumNode(LightningNode):
             raise
 
     async def _is_anything_flying(self) -> bool:
-        channels = await self._call("list_channels", **self._wallet)
-        if not isinstance(channels, list):
-            raise NotNowError(f"Electrum answers {shown(channels)} for its channels")
-        return any(integer(each.get("local_unsettled_sent", 0)) > 0 for each in channels)
+        return any(
+            integer(each.get("local_unsettled_sent")) > 0
+            for each in await self._objects("list_channels")
+            # Of a channel of another wallet nothing is known.
+            if each.get("type") != "BACKUP"
+        )
+
+    async def _objects(self, method: str) -> list[dict[str, Any]]:
+        found = await self._call(method, **self._wallet)
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise NotNowError(f"Electrum answers {shown(found)} to {method}")
+        return found
 
     async def _object(self, method: str, **params: Any) -> dict[str, Any]:
         found = await self._call(method, **params)

@@ -38,6 +38,7 @@ class LightningEngine(Engine[LightningSettings]):
     async def start(self) -> None:
         self.node.open()
         self.outgoing.sweep()
+        self.incoming.sweep()
         try:
             self.context.log.info("lightning", node=await self.node.describe())
         except NotNowError as error:
@@ -57,7 +58,7 @@ class LightningEngine(Engine[LightningSettings]):
         await self.outgoing.pay(account_id, quantity.amount, key)
 
     def problems(self) -> list[str]:
-        found = [self.node.trouble, self._watch_trouble]
+        found = [self.node.trouble, self._watch_trouble, *self.outgoing.hanging()]
         return [text for text in dict.fromkeys(found) if text]
 
     async def _watch(self) -> None:

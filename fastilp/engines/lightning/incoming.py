@@ -20,6 +20,7 @@ from fastilp.errors import DecodeError
 SAT_SCALE, MSAT_SCALE = 8, 11
 # What a payment may be on its way at most, by what nodes accept as a time lock.
 LATE_S = 14 * 24 * 3_600
+KEPT_S = 180 * 24 * 3_600
 # Of one account, not paid yet: whoever wants more has not paid what it asked for.
 OPEN_MAX = 200
 
@@ -59,6 +60,15 @@ class Incoming:
                     self._credit(payment_hash, record, paid[payment_hash])
             elif record["expires_s"] + LATE_S < asked_s:
                 self._forget(payment_hash, record)
+
+    def sweep(self) -> None:
+        """Forget the questions of payments that were made long ago."""
+        before_s = time.time() - KEPT_S
+        with self._context.change() as change:
+            for name, kept in change.items("asked/"):
+                is_open = change.get(f"invoice/{kept['hash']}") is not None
+                if kept["expires_s"] < before_s and not is_open:
+                    change.delete(name)
 
     def counts(self) -> tuple[int, int]:
         """Invoices that are open, and among them those of accounts that are gone."""

@@ -24,6 +24,8 @@ from fastilp.errors import DecodeError
 
 # Clocks of the two nodes and of ours may differ by so much.
 EXPIRED_AFTER_S = 60
+# A payment that is on its way for longer is somebody's to look at.
+HANGS_AFTER_S = 300
 KEPT_MS = 180 * 24 * 3_600_000
 FEES = "fees"
 
@@ -34,6 +36,8 @@ class Outgoing:
         self._node = node
         self._settings = settings
         self.expired_after_s = EXPIRED_AFTER_S
+        self.hangs_after_s = HANGS_AFTER_S
+        self._begun: dict[str, float] = {}
 
     async def pay(self, account_id: str, sat: int, key: str) -> None:
         """Returns when it is done. Raises NotNowError, EngineError to be called again."""
@@ -43,6 +47,22 @@ class Outgoing:
             record = records.get(f"sent/{key}")
         if record is None:
             record = await self._prepare(account_id, sat, key)
+        self._begun[key] = time.monotonic()
+        try:
+            await self._pay(key, record)
+        finally:
+            del self._begun[key]
+
+    def hanging(self) -> list[str]:
+        """Sentences about payments of which nobody knows when they will end."""
+        before_s = time.monotonic() - self.hangs_after_s
+        return [
+            f"payment {key}: on its way for more than {self.hangs_after_s / 60:.0f} minutes"
+            for key, since_s in self._begun.items()
+            if since_s <= before_s
+        ]
+
+    async def _pay(self, key: str, record: dict[str, Any]) -> None:
         is_tried = False
         while True:
             # Before the state: what it is after that moment does not count.
