@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv ready: `tools/setup.sh run` for what a node needs, `tools/setup.sh dev` for tests and
-# gates as well; `tools/setup.sh system` only looks after the machine's tools (compiler, Python).
+# gates as well; `tools/setup.sh system` only looks after the machine's tools (compiler, Python), and
+# `tools/setup.sh partners` after programs of others that tests talk to, and are skipped without.
 # Where something cannot be had it says what, and what to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -57,6 +58,19 @@ machine() {
     [ -n "$(pick_python)" ] || fail "Python 3.11 or newer is needed (PYTHON=... names one)"
 }
 
+partners() {
+    local missing=
+    command -v redis-server >/dev/null || missing="redis-server"
+    command -v electrum >/dev/null || missing="$missing electrum"
+    [ -n "$missing" ] || return 0
+    # RUNLEVEL: they are not to be started, now or with the machine.
+    # shellcheck disable=SC2086
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && {
+        apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+            apt-get install -qq -y --no-install-recommends $missing
+    } </dev/null >/dev/null 2>&1 || echo "fastilp: tests are skipped for want of $missing"
+}
+
 environment() {
     export PIP_ROOT_USER_ACTION=ignore
     local pip=(.venv/bin/python -m pip --disable-pip-version-check)
@@ -78,10 +92,11 @@ environment() {
         fail "the build or the installation of the packages it needs failed; see above"
 }
 
-machine
+[ "$what" = partners ] || machine
 case $what in
 system) ;;
+partners) partners ;;
 run) environment build ;;
 dev) environment dev ;;
-*) fail "usage: tools/setup.sh run|dev|system" ;;
+*) fail "usage: tools/setup.sh run|dev|system|partners" ;;
 esac
