@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv ready: `tools/setup.sh run` for what a node needs, `tools/setup.sh dev` for tests and
-# gates as well; `tools/setup.sh system` only looks after the machine's tools (compiler, Python), and
-# `tools/setup.sh partners` after programs of others that tests talk to, and are skipped without.
+# gates as well; `tools/setup.sh system` only looks after the machine's tools (compiler, Python),
+# `tools/setup.sh partners` after programs of others that tests talk to, or are skipped without.
 # Where something cannot be had it says what, and what to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
