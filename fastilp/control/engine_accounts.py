@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from fastilp._core.books import Account
 from fastilp._core.ledger import Ledger
-from fastilp.control.engine_client import EngineAnswer, EngineClient, EngineError
+from fastilp.control.engine_client import EngineAnswer, EngineClient, EngineError, NotSentError
 from fastilp.control.slices import set_within
 from fastilp.errors import StorageError
 from fastilp.storage.outbox import (
@@ -97,16 +97,22 @@ class EngineAccounts:
 
     async def ensure(self, account: Account, engine_url: str, *, again: bool = False) -> None:
         """Return once the engine knows the account; `again`: it says that it does not. Raises
-        EngineError."""
+        NotSentError."""
         name = engine_account_name(account.id, engine_url)
         record = self._record(name)
         if record is not None and record.state == CREATED and not again:
             return
         wanted = EngineAccount(account_id=account.id, username=account.name, engine_url=engine_url)
-        answer = await self._create(wanted)
+        try:
+            answer = await self._create(wanted)
+        except EngineError as error:
+            raise NotSentError(f"the engine was not told of the account: {error}") from None
         if not answer.is_success:
-            raise EngineError(f"the engine does not take the account: {answer.text()}")
-        self._ended(name, dataclasses.replace(wanted, state=CREATED))
+            raise NotSentError(f"the engine does not take the account: {answer.text()}")
+        waiting = self._waiting.get(name)
+        # Unless it is to be deleted there by now.
+        if waiting is None or waiting.state == WANTED:
+            self._ended(name, dataclasses.replace(wanted, state=CREATED))
 
     # --- What waits -----------------------------------------------------------------------------
 

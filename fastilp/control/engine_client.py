@@ -28,6 +28,10 @@ class EngineError(FastILPError):
     """No answer, or not a whole one: whether the engine has done it is uncertain."""
 
 
+class NotSentError(EngineError):
+    """The engine has not been reached at all."""
+
+
 class EngineAnswer(NamedTuple):
     status: int
     body: bytes
@@ -118,6 +122,8 @@ class EngineClient:
                 allow_redirects=False,
             ) as response:
                 return EngineAnswer(response.status, await _read(response))
+        except aiohttp.ClientConnectorError as error:
+            raise NotSentError(str(error)) from None
         except TimeoutError:
             raise EngineError("no answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -126,7 +132,11 @@ class EngineClient:
     def _open(self, is_message: bool) -> aiohttp.ClientSession:
         if is_message not in self._sessions:
             self._sessions[is_message] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit_per_host=_CONNECTIONS_PER_ENGINE),
+                # One call each: of an engine that answers twice, the second answer must not be
+                # taken for that to the next call.
+                connector=aiohttp.TCPConnector(
+                    limit_per_host=_CONNECTIONS_PER_ENGINE, force_close=True
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
             )

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from fastilp._core.books import Account
 from fastilp.control.accounts import Puts
-from fastilp.control.engine_client import EngineAnswer, EngineError
+from fastilp.control.engine_client import EngineAnswer, EngineError, NotSentError
 from fastilp.control.slices import set_within
 from fastilp.errors import ConflictError, FastILPError, StorageError, UsageError
 from fastilp.storage.ledger import Ledger
@@ -48,6 +48,8 @@ _INTERVAL_MAX_MS = 3_600_000
 _TEXT_MAX = 255
 _DAY_MS = 24 * 3_600_000
 _SWEPT_MAX = 100
+# Since its last use an engine keeps a key for at least so long (RFC 38).
+_KEY_KEPT_MS = _DAY_MS
 
 Deliver = Callable[[SettlementIntent], Awaitable[EngineAnswer]]
 """Asks the engine once. Raises EngineError."""
@@ -105,9 +107,6 @@ class Outbox:
             intent = SETTLEMENTS.get(store, name.settlement_id)
             if intent is None:
                 raise StorageError(f"settlement {name.settlement_id} has no record")
-            if intent.state == PENDING:
-                # The last run may have ended between a try and its answer.
-                intent = dataclasses.replace(intent, may_be_paid=True)
             self._open[intent.settlement_id] = intent
             self._enqueue(intent)
 
@@ -241,6 +240,7 @@ class Outbox:
             state=PENDING,
             engine_url=engine_url or intent.engine_url,
             next_try_ms=0,
+            uncertain_at_ms=self._now_ms() if intent.may_be_paid else 0,
             changed_at_ms=self._now_ms(),
         )
         ticket = self._put(changed, also(changed))
@@ -327,36 +327,62 @@ class Outbox:
                 if delay_ms > 0:
                     await set_within(queue.changed, delay_ms / 1_000)
                     continue
-                await self._try(intent)
+                if 0 < intent.uncertain_at_ms < self._now_ms() - _KEY_KEPT_MS:
+                    self._give_up(intent)
+                else:
+                    await self._try(intent)
         finally:
             queue.task = None
 
     async def _try(self, intent: SettlementIntent) -> None:
         """Nothing here raises but the end of the run."""
+        asked = dataclasses.replace(intent, uncertain_at_ms=self._now_ms())
         self._asking.add(intent.settlement_id)
         try:
-            # What a crash could take back must not be paid.
+            self._put(asked, [])
+            # What a crash could take back must not be paid; and the next run knows of this try.
             await self._ledger.committed(self._ledger.ticket)
             self.tries += 1
-            changed = self._judged(intent, await self._deliver(intent))
-        except (EngineError, StorageError) as error:
+            changed = self._judged(intent, asked, await self._deliver(intent))
+        except (NotSentError, StorageError) as error:
             changed = self._later(intent, str(error))
+        except EngineError as error:
+            changed = self._later(asked, str(error))
         except Exception as error:
             _log.exception("a settlement failed", extra={"settlement": intent.settlement_id})
-            changed = self._later(intent, f"an internal error: {type(error).__name__}")
+            changed = self._later(asked, f"an internal error: {type(error).__name__}")
         finally:
             self._asking.discard(intent.settlement_id)
         try:
             self._put(changed, [])
         except StorageError as error:
             # As if the answer had not come: the same key is tried again.
-            changed = self._later(intent, str(error))
+            changed = self._later(asked, str(error))
             self._open[intent.settlement_id] = changed
+        self._tried(changed)
+
+    def _give_up(self, intent: SettlementIntent) -> None:
+        """An engine that may have paid so long ago may have forgotten the key, and pay again."""
+        error = "nothing was heard of it for more than a day: look at the ledger, then decide"
+        changed = dataclasses.replace(
+            intent, state=REFUSED, error=error, changed_at_ms=self._now_ms()
+        )
+        try:
+            self._put(changed, [])
+        except StorageError as storage_error:
+            changed = self._later(intent, str(storage_error))
+            self._open[intent.settlement_id] = changed
+        self._tried(changed)
+
+    def _tried(self, changed: SettlementIntent) -> None:
         if changed.state != PENDING:
             self._leave(changed)
         self._on_tried(changed)
 
-    def _judged(self, intent: SettlementIntent, answer: EngineAnswer) -> SettlementIntent:
+    def _judged(
+        self, intent: SettlementIntent, asked: SettlementIntent, answer: EngineAnswer
+    ) -> SettlementIntent:
+        """`asked`: the same, with this try."""
         now_ms = self._now_ms()
         tries = intent.tries + 1
         if answer.is_success:
@@ -374,7 +400,7 @@ class Outbox:
             return dataclasses.replace(
                 intent, state=REFUSED, tries=tries, error=answer.text(), changed_at_ms=now_ms
             )
-        return self._later(intent, answer.text())
+        return self._later(asked, answer.text())
 
     def _later(self, intent: SettlementIntent, error: str) -> SettlementIntent:
         """Full jitter down to a half: engines that come back are not met by all at once."""
@@ -384,7 +410,6 @@ class Outbox:
         return dataclasses.replace(
             intent,
             tries=intent.tries + 1,
-            may_be_paid=True,
             next_try_ms=now_ms + round(interval_ms * random.uniform(0.5, 1.0)),
             error=error[:_TEXT_MAX],
             changed_at_ms=now_ms,

@@ -50,13 +50,17 @@ class SettlementIntent:
     changed_at_ms: int
     state: str = PENDING
     tries: int = 0
-    may_be_paid: bool = False
-    """A try had no answer, or one that is neither yes nor no."""
+    uncertain_at_ms: int = 0
+    """When a try last began that had no answer, or one that is neither yes nor no; 0: none."""
     next_try_ms: int = 0
     external_id: str | None = None
     """What the engine, or a human, says it is on the ledger."""
     error: str | None = None
     """Of the last try."""
+
+    @property
+    def may_be_paid(self) -> bool:
+        return self.uncertain_at_ms != 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -201,6 +201,102 @@ def test_a_run_that_ends_during_the_first_try(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_key_that_the_engine_may_have_forgotten(tmp_path: Path) -> None:
+    """An engine need not know a key for more than a day: then it would pay once more."""
+
+    async def run() -> None:
+        engine = Rfc38Engine(knows_all=True)
+        await engine.start()
+        engine.answers.extend([PAY_AND_DROP, HANG])
+        async with World(tmp_path) as world:
+            entry = world.create("bob", settlement_engine_url=engine.url)
+            intent, _ = world.settlement.settle(entry, 10)
+            await soon(lambda: len(engine.settlement_calls()) == 2)
+        later = World.now_ms() + 25 * 3_600_000
+        async with World(tmp_path) as world:
+            outbox = world.settlement.outbox
+            outbox._now_ms = lambda: later
+            await soon(lambda: outbox.find(intent.settlement_id).state == REFUSED)
+            assert len(engine.settlement_calls()) == 2 and world.alerts.active() == 1
+            with pytest.raises(ConflictError, match="may have paid"):
+                outbox.resolve(intent.settlement_id, REFUNDED)
+            # A human knows that this engine forgets nothing.
+            outbox.retry(intent.settlement_id)
+            await world.idle()
+            assert engine.total_paid() == 10
+        await engine.stop()
+
+    asyncio.run(run())
+
+
+def test_what_never_reached_its_engine_is_tried_for_longer(tmp_path: Path) -> None:
+    async def run() -> None:
+        engine = Rfc38Engine(knows_all=True)
+        await engine.start()
+        await engine.stop()
+        async with World(tmp_path) as world:
+            outbox = world.settlement.outbox
+            entry = world.create("bob", settlement_engine_url=engine.url)
+            intent, _ = world.settlement.settle(entry, 10)
+            await soon(lambda: outbox.find(intent.settlement_id).tries >= 2)
+            outbox._now_ms = lambda: World.now_ms() + 25 * 3_600_000
+            outbox.retry(intent.settlement_id)
+            await soon(lambda: outbox.find(intent.settlement_id).tries >= 4)
+            assert not outbox.find(intent.settlement_id).may_be_paid
+            await engine.start()
+            await soon(lambda: _again(world, intent.settlement_id))
+            await world.idle()
+            assert engine.total_paid() == 10
+        await engine.stop()
+
+    asyncio.run(run())
+
+
+def _again(world: World, settlement_id: str) -> bool:
+    """Not while the engine is asked."""
+    try:
+        world.settlement.outbox.retry(settlement_id)
+    except ConflictError as error:
+        return "already" in str(error)
+    return True
+
+
+def test_an_engine_that_answers_twice(tmp_path: Path) -> None:
+    """Its second answer is not one to the next call."""
+
+    async def run() -> None:
+        keys: list[bytes] = []
+        connections: list[asyncio.StreamWriter] = []
+        answer = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connections.append(writer)
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+                await reader.readexactly(int(fields[b"Content-Length"]))
+                if b"/settlements " in head:
+                    keys.append(fields[b"Idempotency-Key"])
+                writer.write(answer)
+                await asyncio.sleep(0.02)
+                writer.write(answer)
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with World(tmp_path) as world:
+            entry = world.create("bob", settlement_engine_url=url)
+            for amount in (10, 20):
+                world.settlement.settle(entry, amount)
+                await world.idle()
+                await asyncio.sleep(0.05)
+            sent = {each.settlement_id for each in world.settlement.outbox.page(None, "", 10)}
+            assert {key.decode() for key in keys} == sent and len(sent) == 2
+        server.close()
+        for writer in connections:
+            writer.close()
+
+    asyncio.run(run())
+
+
 def _refused(world: World, settlement_id: str) -> bool:
     """By force alone; and not while the engine is asked."""
     try:
