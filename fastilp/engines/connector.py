@@ -29,7 +29,10 @@ class Connector:
         self._session: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
-        self._session = aiohttp.ClientSession(headers=self._headers)
+        # One call each: of a connector that answers twice, the second answer must not be taken for
+        # that to the next call.
+        connector = aiohttp.TCPConnector(force_close=True)
+        self._session = aiohttp.ClientSession(headers=self._headers, connector=connector)
 
     async def close(self) -> None:
         if self._session is not None:

@@ -25,7 +25,7 @@ PACKAGES = ["ilp-settlement-core@0.1.1", "bignumber.js@9.1.2"]
 ASSET = ("BTC", 9)
 # One unit of the account is a tenth of what the ledger can pay: leftovers arise all the time.
 THRESHOLD = 1_000
-ROUNDS = 12
+ROUNDS = 8
 CONDITION = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925"
 
 
