@@ -16,11 +16,16 @@ from fastilp.cli.testnet_shown import Steps, show, to_try
 from fastilp.errors import FastILPError
 from fastilp.testnet.ethereum import EthereumLedger
 from fastilp.testnet.ledgers import SIDES, Ports, TestLedger
+from fastilp.testnet.lightning import LightningLedger
 from fastilp.testnet.network import Network
 from fastilp.testnet.programs import Programs
 from fastilp.testnet.xrp import XrpLedger
 
-LEDGERS: dict[str, type[TestLedger]] = {"eth": EthereumLedger, "xrp": XrpLedger}
+LEDGERS: dict[str, type[TestLedger]] = {
+    "eth": EthereumLedger,
+    "xrp": XrpLedger,
+    "ln": LightningLedger,
+}
 _LOOK_SECONDS = 1.0
 
 
@@ -73,11 +78,15 @@ def _programs(steps: Steps) -> Iterator[Programs]:
     except FastILPError:
         programs.stop()
         steps.fail()
-        steps.say(f"The logs are in {directory}")
+        if programs.all:
+            steps.say(f"The logs are in {directory}")
+        else:
+            shutil.rmtree(directory)
         raise
     except BaseException:
-        steps.fail()
+        # A terminal that has gone takes no line: the programs first.
         programs.stop()
+        steps.fail()
         shutil.rmtree(directory, ignore_errors=True)
         raise
     if late := programs.stop():

@@ -72,6 +72,8 @@ class Programs:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.all: list[Program] = []
+        self.behind: list[Callable[[], None]] = []
+        """Called when all of them have ended: programs that somebody else looks after."""
 
     def start(
         self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
@@ -130,6 +132,8 @@ class Programs:
             for program in running:
                 program.popen.kill()
                 program.popen.wait()
+            while self.behind:
+                self.behind.pop()()
 
     def _ready(self, name: str) -> Path:
         return self.directory / f"{name.replace(' ', '-')}.ready.json"

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def test_a_network_in_which_nothing_was_settled() -> None:
 @pytest.mark.parametrize("words", [("--once",), ("--currency", "doubloons")])
 def test_the_currency_must_be_known(words: tuple[str, ...]) -> None:
     done = fastilp("testnet", *words)
-    assert done.status == 1 and "--currency must be one of eth, xrp" in done.stderr
+    assert done.status == 1 and "--currency must be one of eth, xrp, ln" in done.stderr
 
 
 @pytest.mark.interop
@@ -97,6 +98,23 @@ def test_ex_02_eth_settlement_once() -> None:
     assert fees > 0 and fees % 21_000 == 0 and bob["fees"] == "0"
     assert int(alice["on_ledger"]) == start - AMOUNT - fees
     assert int(bob["on_ledger"]) == start + AMOUNT
+
+
+@pytest.mark.interop
+def test_ln_settlement_once() -> None:
+    """On a Bitcoin chain and in a channel of its own."""
+    if not os.environ.get("FASTILP_SOAK"):
+        pytest.skip("takes half a minute; FASTILP_SOAK=1 runs it")
+    if shutil.which("electrum") is None:
+        pytest.skip("there is no Electrum")
+    done = fastilp("testnet", "--currency", "ln", "--once", "--json")
+    assert done.status == 0, done.stderr
+    report = json.loads(done.stdout)
+    alice, bob = report["nodes"]
+    assert (report["asset_code"], report["asset_scale"]) == ("BTC", 8) and report["agrees"]
+    assert (alice["settled"], bob["settled"]) == ("50000", "0")
+    moved = [int(each["on_ledger"]) - int(each["on_ledger_before"]) for each in (alice, bob)]
+    assert moved == [-50_000, 50_000]
 
 
 class Running:
