@@ -209,6 +209,23 @@ async def test_what_expires_is_signed_anew(tmp_path: Path) -> None:
         assert both.credits() == [500] == paid(found.ledger)
 
 
+async def test_what_the_node_still_shows_is_signed_anew(tmp_path: Path) -> None:
+    """The node knows the transaction, and no ledger has it, nor ever will."""
+    async with stand_in() as found, pair(tmp_path, found.url, expiry_ledgers=3) as both:
+        await both.settle(500)
+        await until(lambda: found.ledger._open)
+        (old,) = both.signed()
+        for _ in range(3):
+            found.ledger.forget_open()
+            found.ledger.close()
+        assert found.ledger.find(old["hash"]) is not None
+        await until(lambda: both.signed() not in ([], [old]) and found.ledger._open)
+        assert found.calls["account_tx"] > 0
+        found.ledger.close()
+        await until(lambda: both.credits() and both.has_paid(1))
+        assert both.credits() == [500] == paid(found.ledger)
+
+
 async def test_what_cannot_be_told_is_waited_for(tmp_path: Path) -> None:
     """The node lacks a ledger that may contain the payment: it is not made anew; it was made."""
     async with stand_in() as found, pair(tmp_path, found.url, expiry_ledgers=3) as both:

@@ -55,8 +55,11 @@ class Outgoing:
     async def resend(self) -> None:
         """All that is on its way. In the order of their sequences: a missing one holds up all
         behind it."""
-        for key, record in self._pending():
-            await self._submit(key, record)
+        pending = self._pending()
+        number = (await self._rpc.ledger()).number if pending else 0
+        for key, record in pending:
+            if number < record["last"]:
+                await self._submit(key, record)
 
     def sweep(self) -> None:
         """Forget what was done long ago."""
@@ -153,8 +156,10 @@ class Outgoing:
             said = str(result.get("engine_result"))
         except RpcError as error:
             said = error.code
+        with self._context.read() as records:
+            is_ended = records.get(f"sent/{key}") is None
         # A tef is what it says to one that it has already.
-        if said.startswith(("tes", "tef", "terQUEUED", "terPRE_SEQ")):
+        if is_ended or said.startswith(("tes", "tef", "terQUEUED", "terPRE_SEQ")):
             self.said.pop(key, None)
         elif self.said.get(key) != said:
             self.said[key] = said
@@ -169,8 +174,8 @@ class Outgoing:
             if found is not None and found.get("validated") is True:
                 self._ended(key, record, found)
                 return True
-            if found is None and number >= record["last"]:
-                if not whole:
+            if number >= record["last"]:
+                if not whole and not await self._is_absent(record):
                     first, last = record["first"], record["last"]
                     raise NotNowError(f"the XRP node does not have all ledgers {first} to {last}")
                 self._give_up(key)
@@ -179,15 +184,44 @@ class Outgoing:
             await asyncio.sleep(self._settings.poll_frequency / 1_000)
 
     async def _look(self, record: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
-        """The transaction if it is anywhere, and whether the node has all ledgers where it may
-        be."""
+        """The transaction if it is anywhere; and whether it is nowhere, and the node has all
+        ledgers where it may be."""
         asked = {"min_ledger": record["first"], "max_ledger": record["last"]}
         try:
-            return await self._rpc.call("tx", transaction=record["hash"], **asked), True
+            return await self._rpc.call("tx", transaction=record["hash"], **asked), False
         except RpcError as error:
             if error.code != "txnNotFound":
                 raise
             return None, error.result.get("searched_all") is True
+
+    async def _is_absent(self, record: dict[str, Any]) -> bool:
+        """Whether the list of our transactions, of all ledgers where it may be, is without it. A
+        node shows what was submitted for some time, even if no ledger will ever contain it."""
+        asked = {
+            "account": self._wallet.address,
+            "ledger_index_min": record["first"],
+            "ledger_index_max": record["last"],
+            "forward": True,
+        }
+        marker: Any = None
+        while True:
+            page = asked if marker is None else asked | {"marker": marker}
+            try:
+                result = await self._rpc.call("account_tx", **page)
+            except RpcError as error:
+                if error.code.startswith("lgr"):
+                    return False
+                raise
+            first, last = (as_number(result.get(f"ledger_index_{end}")) for end in ("min", "max"))
+            if first > record["first"] or last < record["last"]:
+                return False
+            for entry in field(result, "transactions", list):
+                transaction = entry.get("tx") if isinstance(entry, dict) else None
+                if not isinstance(transaction, dict) or transaction.get("hash") == record["hash"]:
+                    return False
+            marker = result.get("marker")
+            if marker is None:
+                return True
 
     def _ended(self, key: str, record: dict[str, Any], found: dict[str, Any]) -> None:
         result = field(found, "meta", dict).get("TransactionResult")
