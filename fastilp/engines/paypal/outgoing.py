@@ -26,9 +26,10 @@ KEPT_MS = 90 * 24 * 3_600_000
 # PayPal refuses an id twice for 30 days; after that it would pay again.
 REMEMBERED_MS = 28 * 24 * 3_600_000
 PAYOUTS = "/v1/payments/payouts"
-# An item's `transaction_status` that is the end without payment.
-FAILED = frozenset({"FAILED", "RETURNED", "BLOCKED", "REFUNDED", "REVERSED", "CANCELED", "DENIED"})
-# Its states on the way; a person hears of others, such as UNCLAIMED and ONHOLD.
+# An item's `transaction_status` that is the end, and the payee never had the money. Not those that
+# come after SUCCESS, for it may have been credited: a person decides about them.
+FAILED = frozenset({"FAILED", "RETURNED", "CANCELED", "DENIED"})
+# Its states on the way; a person hears of others, such as UNCLAIMED and REVERSED.
 UNDER_WAY = frozenset({"NEW", "PENDING", "PROCESSING"})
 # The same as FAILED, of a batch.
 DENIED = frozenset({"DENIED", "CANCELED"})
