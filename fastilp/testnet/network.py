@@ -17,7 +17,7 @@ NAMES = ("alice", "bob")
 _HTTP_PORTS = (7770, 8770)
 _SETTLEMENT_PORTS = (7771, 8771)
 _ENGINE_PORTS = (3000, 3001)
-_AGREE_SECONDS_MAX = 30.0
+_AGREE_SECONDS_MAX = 60.0
 _LOOK_SECONDS = 0.05
 _LIMIT = 1_000
 # STREAM pays in packets; of one alone there would be little to see.

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from fastilp.errors import FastILPError
 
-READY_SECONDS_MAX = 60.0
+READY_SECONDS_MAX = 120.0
 _STOP_SECONDS_MAX = 30.0
 _LOOK_SECONDS = 0.02
 _LOG_LINES_SHOWN = 15

@@ -131,7 +131,7 @@ class Running:
                 stderr=err,
                 env={**os.environ, "TMPDIR": str(self.kept)},
             )
-        until(self._is_set_up, self.err.read_text)
+        until(self._is_set_up, self.err.read_text, seconds=200)
 
     def _is_set_up(self) -> bool:
         assert self.popen.poll() is None, self.err.read_text()
@@ -173,7 +173,7 @@ def test_played_with_until_ctrl_c(tmp_path: Path) -> None:
             env={**os.environ, **environment},
             stderr=subprocess.DEVNULL,
         )
-        receipt, _ = paying.communicate(timeout=60)
+        receipt, _ = paying.communicate(timeout=200)
         assert paying.returncode == 0 and json.loads(receipt)["delivered_amount"] == 10 * DROPS
         wanted = "bob's node: bob             550.000000"
         until(lambda: wanted in net.out.read_text(), net.err.read_text)
