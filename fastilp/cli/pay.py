@@ -7,7 +7,7 @@ import typer
 from fastilp.cli import options
 from fastilp.cli.client import segment
 from fastilp.cli.connect import connect
-from fastilp.cli.payment_progress import AT_ONCE, HOLDER_HINTS, Shown, follow
+from fastilp.cli.payment_progress import HOLDER_HINTS, Shown, order
 from fastilp.errors import UsageError
 
 
@@ -66,8 +66,7 @@ def command(
     )
     client.hints = HOLDER_HINTS
     path = f"/accounts/{segment(sender_username)}/payments"
-    answer = client.send_json("POST", path, body, AT_ONCE)
-    follow(client, answer, Shown(quiet or root.quiet, as_json, as_table))
+    order(client, path, body, Shown(quiet or root.quiet, as_json, as_table))
 
 
 def _order(

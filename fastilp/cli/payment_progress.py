@@ -5,8 +5,10 @@ stops the payment, not only the looking. Imports rich.
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from decimal import Decimal
+from threading import Thread
 from typing import Any, NamedTuple
 
 import typer
@@ -45,8 +47,40 @@ class Shown(NamedTuple):
         return not self.as_json and (self.as_table or sys.stdout.isatty())
 
 
-def follow(client: NodeClient, answer: Answer, shown: Shown) -> None:
-    """Returns when the payment is complete; raises FastILPError if it failed."""
+def order(client: NodeClient, path: str, body: Mapping[str, object], shown: Shown) -> None:
+    """Orders a payment and follows it. Returns when it is complete; raises FastILPError if it
+    failed. The node asks the receiver first: who presses Ctrl-C meanwhile waits for that, because
+    only then it is known which payment to stop."""
+    answers: Future[Answer] = Future()
+    Thread(target=_ask, args=(client, path, body, answers), daemon=True).start()
+    try:
+        answer = answers.result()
+    except KeyboardInterrupt:
+        sys.stderr.write("fastilp: stopping, once the node has asked the receiver\n")
+        try:
+            answer = answers.result()
+        except KeyboardInterrupt:
+            sys.stderr.write("fastilp: the payment may go on: look at `fastilp payments list`\n")
+            sys.exit(INTERRUPTED_STATUS)
+        if answer.status == 202:
+            client.call("POST", f"{_path(answer.json())}/cancel")
+    _follow(client, answer, shown)
+
+
+def _ask(
+    client: NodeClient, path: str, body: Mapping[str, object], answers: Future[Answer]
+) -> None:
+    try:
+        answers.set_result(client.send_json("POST", path, body, AT_ONCE))
+    except BaseException as error:
+        answers.set_exception(error)
+
+
+def _path(payment: dict[str, Any]) -> str:
+    return f"/accounts/{segment(payment['username'])}/payments/{payment['id']}"
+
+
+def _follow(client: NodeClient, answer: Answer, shown: Shown) -> None:
     if answer.status != 202:
         # The node of Interledger.rs, and no other version of us.
         _print_receipt(answer.body, shown)
@@ -78,7 +112,7 @@ def _print_receipt(receipt: bytes, shown: Shown) -> None:
 
 def _followed(client: NodeClient, payment: dict[str, Any], shown: Shown) -> dict[str, Any]:
     """The payment at its end."""
-    path = f"/accounts/{segment(payment['username'])}/payments/{payment['id']}"
+    path = _path(payment)
     is_stopping = False
     with _Bar(payment, is_shown=sys.stderr.isatty() and not shown.quiet) as bar:
         while payment["state"] == "running":
@@ -87,7 +121,8 @@ def _followed(client: NodeClient, payment: dict[str, Any], shown: Shown) -> dict
                     bar.update(payment)
             except KeyboardInterrupt:
                 if is_stopping:
-                    raise
+                    sys.stderr.write(f"fastilp: payment {payment['id']} ends by itself\n")
+                    sys.exit(INTERRUPTED_STATUS)
                 is_stopping = True
                 bar.say("stopping")
                 client.call("POST", f"{path}/cancel")
@@ -121,6 +156,9 @@ def _ending(payment: dict[str, Any]) -> str:
         f"the payment {end}{reason}; sent {_sent(payment)}{uncertain},"
         f" delivered {_delivered(payment)}"
     )
+    if payment["state"] == "failed" and not int(payment["sent_amount"]):
+        # What has stopped the first packet is likely to stop them again.
+        return text
     return f"{text}; `fastilp payments resume {payment['username']} {payment['id']}` pays the rest"
 
 

@@ -7,7 +7,7 @@ import typer
 from fastilp.cli import options
 from fastilp.cli.client import segment
 from fastilp.cli.connect import connect
-from fastilp.cli.payment_progress import AT_ONCE, HOLDER_HINTS, Shown, follow
+from fastilp.cli.payment_progress import HOLDER_HINTS, Shown, order
 
 
 def command(
@@ -39,5 +39,4 @@ def command(
     )
     client.hints = HOLDER_HINTS
     path = f"/accounts/{segment(username)}/payments/{segment(payment)}/resume"
-    answer = client.call("POST", path, headers=AT_ONCE)
-    follow(client, answer, Shown(quiet or root.quiet, as_json, as_table))
+    order(client, path, {}, Shown(quiet or root.quiet, as_json, as_table))

@@ -160,7 +160,9 @@ class Payments:
         record = self.find(entry.account, payment_id)
         if record.state == RUNNING:
             raise ConflictError("the payment runs")
-        rest = rest_of(record) if record.state != COMPLETED else None
+        if record.state == COMPLETED:
+            raise ConflictError("the payment is complete; nothing is left of it")
+        rest = rest_of(record)
         if rest is None:
             raise ConflictError("nothing is left of the payment that is surely unpaid")
         record = dataclasses.replace(record, state=RUNNING, error=None, in_flight_amount=0)
@@ -290,13 +292,17 @@ class Payments:
 
 
 def _interrupted(record: PaymentRecord) -> PaymentRecord:
-    return dataclasses.replace(
+    found = dataclasses.replace(
         record,
         state=INTERRUPTED,
         error="the node ended before the payment did",
         in_flight_amount=0,
         uncertain_amount=record.uncertain_amount + record.in_flight_amount,
     )
+    if rest_of(found) is None:
+        # All of it may have arrived: there is nothing to go on with.
+        return dataclasses.replace(found, state=COMPLETED, error=None)
+    return found
 
 
 def _canonical(payment_id: str) -> str:

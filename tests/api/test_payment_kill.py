@@ -205,5 +205,5 @@ def test_a_call_that_comes_again_after_a_crash_pays_nothing(scene: Scene) -> Non
     detail = again.problem()["detail"]
     assert "the node ended before the payment did" in detail
     [payment] = scene.call("GET", "/accounts/alice/payments").json()
-    assert again.json()["payment"]["id"] == payment["id"]
+    assert again.json()["payment"] == {"id": payment["id"], "username": "alice"}
     assert (payment["state"], scene.bob()) == ("interrupted", before)

@@ -271,7 +271,7 @@ def test_api_10_spsp(pair: Pair) -> None:
         answer = pair.at_b.get(path, token=None)
         assert (answer.status, answer.headers["content-type"]) == (200, "application/spsp4+json")
         assert answer.headers["cache-control"] == "max-age=60"
-        assert answer.headers["vary"] == "receipt-nonce, receipt-secret"
+        assert answer.headers["vary"] == "accept, receipt-nonce, receipt-secret"
         assert answer.headers["access-control-allow-origin"] == "*"
         found = answer.json()
         assert list(found) == ["destination_account", "shared_secret"]

@@ -5,8 +5,10 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,6 +128,31 @@ def test_ctrl_c_stops_and_says_what_was_delivered(scene: Scene) -> None:
     done = scene.run(*words)
     assert (done.status, json.loads(done.stdout)["delivered_amount"]) == (0, 100)
     assert scene.balance("bob") == before + 100
+
+
+def test_ctrl_c_while_the_receiver_is_asked(scene: Scene) -> None:
+    """Its node takes its time to say where to pay to; then the payment is stopped."""
+    before = scene.balance("bob")
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        pointer = f"http://127.0.0.1:{slow.getsockname()[1]}/pay"
+        process = scene.spawn("pay", "alice", "--amount", "100000", "--to", pointer)
+        asked, _ = slow.accept()
+        with asked:
+            asked.recv(65_536)
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            assert "stopping" in process.stderr.readline()
+            with urllib.request.urlopen(scene.bob, timeout=30) as answer:
+                body = answer.read()
+            asked.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/spsp4+json\r\n"
+                b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+            )
+            _, errors = process.communicate(timeout=60)
+    payment = scene.newest()
+    assert (process.returncode, payment["state"]) == (130, "cancelled"), errors
+    assert "the payment was cancelled; sent " in errors
+    assert payment["delivered_amount"] == scene.balance("bob") - before
 
 
 def test_a_payment_that_fails(scene: Scene) -> None:

@@ -195,6 +195,31 @@ def test_money_leaves_once_its_record_is_on_the_disk(tmp_path: Path) -> None:
     run(test)
 
 
+def test_a_crash_that_leaves_nothing_to_go_on_with(tmp_path: Path) -> None:
+    """All of it may have arrived: it is complete, and nobody waits for the rest."""
+
+    async def killed() -> str:
+        scene = Scene(tmp_path)
+        payment = await scene.payments.begin(scene.alice, ORDER)
+        scene.sender.books.sending(600)
+        scene.sender.fulfil(600, 6)
+        scene.sender.books.sending(400)
+        scene.ledger.close()
+        return payment.payment_id
+
+    async def test(payment_id: str) -> None:
+        scene = Scene(tmp_path)
+        assert scene.payments.restore() == 1
+        found = scene.payments.find(scene.alice.account, payment_id)
+        assert (found.state, found.error) == (COMPLETED, None)
+        assert found.sent_amount + found.uncertain_amount == 1_000
+        with pytest.raises(ConflictError, match="is complete"):
+            await scene.payments.resume(scene.alice, payment_id)
+        scene.ledger.close()
+
+    asyncio.run(test(asyncio.run(killed())))
+
+
 def test_what_cannot_be_written_down_does_not_leave(tmp_path: Path) -> None:
     async def test() -> None:
         scene = Scene(tmp_path)

@@ -114,6 +114,18 @@ def test_an_account_without_money() -> None:
     on_a_node(scenario)
 
 
+def test_an_account_that_may_not_pay_at_all() -> None:
+    async def scenario(node: Node) -> None:
+        node.switch.set_account(node.switch.account("alice"), min_balance=0)
+        for amount in ({"source_amount": 1_000}, {"delivery_amount": 1_000}):
+            outcome = await node.pay(**amount).run()
+            assert (outcome.state, outcome.reason) == (State.FAILED, Reason.REJECTED)
+            assert outcome.error.startswith("nothing gets through: T04 ")
+            assert outcome.sent_amount == 0 == node.balance("alice")
+
+    on_a_node(scenario)
+
+
 def test_nobody_there() -> None:
     async def scenario(node: Node) -> None:
         payment = Payment(node.uplink, "test.elsewhere.x", SECRET, source_amount=1)
@@ -272,6 +284,9 @@ def test_a_link_that_is_closed() -> None:
         ({"source_amount": 1, "slippage": Decimal(1)}, "slippage"),
         ({"source_amount": 1, "slippage": Decimal("-0.1")}, "slippage"),
         ({}, "either"),
+        ({"source_amount": 2.5}, "whole number"),
+        ({"delivery_amount": "5"}, "whole number"),
+        ({"source_amount": True}, "whole number"),
     ],
 )
 def test_refuses(more: dict[str, object], why: str) -> None:

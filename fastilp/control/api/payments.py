@@ -133,11 +133,13 @@ def _answer(record: PaymentRecord, *, at_once: bool) -> Response:
         return json_response(json_bytes(payment_json(record)), 202)
     if record.state == COMPLETED:
         return json_response(json_bytes(receipt_json(record)))
-    reason = record.error or record.state
     if record.state == RUNNING:
-        reason = "the node ended before the payment did; look at it by its id"
+        # How far it is by then nobody can say now.
+        text = "the node ended before the payment did; look at it by its id"
+        name = {"id": record.payment_id, "username": record.username}
+        return Problem(500, f"{_PREFIX}{text}", members={"payment": name}).response()
     members = {"payment": payment_json(record)}
-    return Problem(500, f"{_PREFIX}{reason}", members=members).response()
+    return Problem(500, f"{_PREFIX}{record.error or record.state}", members=members).response()
 
 
 def _found(payments: Payments, account: Account, payment_id: str) -> PaymentRecord:

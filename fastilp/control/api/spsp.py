@@ -78,7 +78,7 @@ def answer(context: Context, paying: Paying, request: Request, username: str) ->
     nonce, secret = _receipts(request)
     body = _body(paying, entry, nonce, secret)
     cached = _CACHED if nonce is None else "no-cache"
-    headers = {"Cache-Control": cached, "Vary": ", ".join(_SIZES), **_CORS}
+    headers = {"Cache-Control": cached, "Vary": ", ".join(["accept", *_SIZES]), **_CORS}
     return Response(json_bytes(body), 200, headers, MEDIA)
 
 

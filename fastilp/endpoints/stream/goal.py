@@ -22,6 +22,8 @@ class Goal:
         if (source_amount is None) == (delivery_amount is None):
             raise UsageError("a payment has either source_amount or delivery_amount")
         for amount in (source_amount, delivery_amount):
+            if amount is not None and type(amount) is not int:
+                raise UsageError(f"an amount is a whole number of smallest units, not {amount!r}")
             if amount is not None and not 0 <= amount < 1 << 64:
                 raise UsageError(f"an amount is from 0 to 2**64 - 1, not {amount}")
         self.source_amount = source_amount

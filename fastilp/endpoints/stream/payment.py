@@ -256,9 +256,7 @@ class PaymentMachine:
             self.state = State.SENDING
             return
         if not rate.lower:
-            tried = goal.source_amount or self._path.size.passed
-            text = f"of {tried} units nothing would arrive"
-            self._fail((Reason.AMOUNT_TOO_SMALL, text))
+            self._fail(self._nothing_arrives())
             return
         minimum = self._expected(rate.lower) * (1 - Fraction(self._terms.slippage))
         self._bounds = Bounds(rate, minimum)
@@ -272,6 +270,13 @@ class PaymentMachine:
             goal.source_amount = min(most, AMOUNT_MAX)
             self._path.congestion.allow(goal.source_amount)
         self.state = State.SENDING
+
+    def _nothing_arrives(self) -> Failure:
+        last = self._probe.last if self._probe is not None else None
+        if last is not None and verdict_of(last.code) is not Verdict.SMALLER:
+            return Reason.REJECTED, f"nothing gets through: {told(last)}"
+        tried = self._goal.source_amount or self._path.size.passed
+        return Reason.AMOUNT_TOO_SMALL, f"of {tried} units nothing would arrive"
 
     def _expected(self, probed: Fraction) -> Fraction:
         expected, asset = self._terms.rate, self._path.asset
