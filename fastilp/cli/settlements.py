@@ -85,6 +85,9 @@ def retry(
     engine_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Where the engine is now, if it has moved.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="At that URL, even if it may have paid already.")
+    ] = False,
 ) -> Answer:
     """Ask the engine again now, with the same key: it pays once, however often it is asked.
 
@@ -92,7 +95,9 @@ def retry(
 
         fastilp settlements retry 0193b5a0-7c1e-7000-8000-000000000001 --auth admin
     """
-    body = {} if engine_url is None else {"engine_url": engine_url}
+    body: dict[str, object] = {"force": force}
+    if engine_url is not None:
+        body["engine_url"] = engine_url
     return node.send_json("POST", f"/settlements/{segment(settlement)}/retry", body)
 
 

@@ -43,16 +43,14 @@ class EngineAccounts:
         self,
         ledger: Ledger,
         client: EngineClient,
-        now_ms: Callable[[], int],
         *,
         first_interval_ms: int = 1_000,
     ) -> None:
         self._ledger = ledger
         self._client = client
-        self._now_ms = now_ms
         self._first_interval_ms = first_interval_ms
         self.is_pending: Callable[[bytes], bool] = lambda account_id: False
-        # What is to be done, by name; and when, in a heap.
+        # What is to be done, by name; and when by the loop's clock, in a heap.
         self._waiting: dict[str, EngineAccount] = {}
         self._tries: dict[str, int] = {}
         self._due: list[tuple[int, str]] = []
@@ -109,10 +107,12 @@ class EngineAccounts:
             raise NotSentError(f"the engine was not told of the account: {error}") from None
         if not answer.is_success:
             raise NotSentError(f"the engine does not take the account: {answer.text()}")
-        waiting = self._waiting.get(name)
-        # Unless it is to be deleted there by now.
-        if waiting is None or waiting.state == WANTED:
+        now = self._record(name)
+        if now is None or now.state in (WANTED, CREATED):
             self._ended(name, dataclasses.replace(wanted, state=CREATED))
+        elif now.state == GONE:
+            # It was deleted there already, and is known again for the sake of a settlement.
+            self._put(dataclasses.replace(now, state=UNWANTED))
 
     # --- What waits -----------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class EngineAccounts:
     async def _work(self) -> None:
         while True:
             self._changed.clear()
-            now_ms = self._now_ms()
+            now_ms = _loop_ms()
             while self._due and self._due[0][0] <= now_ms and len(self._running) < _AT_ONCE_MAX:
                 _, name = heapq.heappop(self._due)
                 # Whoever is being told is looked at again behind that.
@@ -175,6 +175,8 @@ class EngineAccounts:
             # Unless it is to be something else by now.
             if await self._tell_once(record) and self._waiting.get(name) is record:
                 state = CREATED if record.state == WANTED else GONE
+                if state == GONE:
+                    self._create_elsewhere(record)
                 self._ended(name, dataclasses.replace(record, state=state))
         except (EngineError, StorageError) as error:
             about = {"account": record.username, "engine": record.engine_url, "reason": str(error)}
@@ -182,6 +184,13 @@ class EngineAccounts:
         finally:
             self._telling.discard(name)
             self._again(name)
+
+    def _create_elsewhere(self, gone: EngineAccount) -> None:
+        """The account's engine now may be the very one, at another address: it has just forgotten
+        the account. Any other one is told what it knows."""
+        for record in self._records(gone.account_id):
+            if record.engine_url != gone.engine_url and record.state in (WANTED, CREATED):
+                self._put(dataclasses.replace(record, state=WANTED))
 
     async def _tell_once(self, record: EngineAccount) -> bool:
         """Whether the engine knows now. Raises EngineError."""
@@ -209,5 +218,9 @@ class EngineAccounts:
         tries = self._tries.get(name, 0)
         self._tries[name] = tries + 1
         interval_ms = min(self._first_interval_ms << min(tries, 32), _INTERVAL_MAX_MS)
-        due_ms = self._now_ms() + round(interval_ms * random.uniform(0.5, 1.0))
+        due_ms = _loop_ms() + round(interval_ms * random.uniform(0.5, 1.0))
         heapq.heappush(self._due, (due_ms, name))
+
+
+def _loop_ms() -> int:
+    return int(asyncio.get_running_loop().time() * 1_000)

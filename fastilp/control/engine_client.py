@@ -20,8 +20,10 @@ _JSON = "application/json"
 # What fits into the data of a packet, and room for an error's text.
 BODY_SIZE_MAX = 65_536
 _CONNECTIONS_PER_ENGINE = 16
+# A token, or a proxy's: wrong until somebody has set it right, and nothing of the settlement's.
+_UNAUTHORIZED = (401, 403, 407)
 # Those that say "not now": the same call may do later.
-_RETRIED = (408, 425, 429)
+_RETRIED = (408, 425, 429, *_UNAUTHORIZED)
 
 
 class EngineError(FastILPError):
@@ -39,6 +41,11 @@ class EngineAnswer(NamedTuple):
     @property
     def is_success(self) -> bool:
         return self.status // 100 == 2
+
+    @property
+    def is_unauthorized(self) -> bool:
+        """The engine has not let us in, so it has done nothing."""
+        return self.status in _UNAUTHORIZED
 
     @property
     def is_refusal(self) -> bool:

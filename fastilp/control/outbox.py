@@ -230,11 +230,19 @@ class Outbox:
         self,
         settlement_id: str,
         engine_url: str | None = None,
+        *,
+        force: bool = False,
         also: Also = no_more,
     ) -> tuple[SettlementIntent, int]:
-        """Ask again now, with the same key; an engine that has moved may have another URL. Raises
-        NoSettlementError, ConflictError, StorageError."""
+        """Ask again now, with the same key; an engine that has moved may have another URL, which
+        needs `force` where the engine may have paid. Raises NoSettlementError, ConflictError,
+        StorageError."""
         intent = self._deciding(settlement_id)
+        if engine_url not in (None, intent.engine_url) and intent.may_be_paid and not force:
+            raise ConflictError(
+                "the engine may have paid it, and to another engine the key means nothing: it would"
+                " pay once more; if the same engine is at that URL now, retry by force"
+            )
         changed = dataclasses.replace(
             intent,
             state=PENDING,
@@ -323,8 +331,9 @@ class Outbox:
             while queue.waiting:
                 queue.changed.clear()
                 intent = self._open[queue.waiting[0]]
-                delay_ms = min(intent.next_try_ms - self._now_ms(), _INTERVAL_MAX_MS)
-                if delay_ms > 0:
+                delay_ms = intent.next_try_ms - self._now_ms()
+                # More than ever was said: the clock has been set back, and it is due.
+                if 0 < delay_ms <= _INTERVAL_MAX_MS:
                     await set_within(queue.changed, delay_ms / 1_000)
                     continue
                 if 0 < intent.uncertain_at_ms < self._now_ms() - _KEY_KEPT_MS:
@@ -400,7 +409,7 @@ class Outbox:
             return dataclasses.replace(
                 intent, state=REFUSED, tries=tries, error=answer.text(), changed_at_ms=now_ms
             )
-        return self._later(asked, answer.text())
+        return self._later(intent if answer.is_unauthorized else asked, answer.text())
 
     def _later(self, intent: SettlementIntent, error: str) -> SettlementIntent:
         """Full jitter down to a half: engines that come back are not met by all at once."""

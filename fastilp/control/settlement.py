@@ -41,6 +41,7 @@ _log = logging.getLogger("fastilp.settlement")
 # An engine that is started a little later than its node is no trouble.
 _TRIES_BEFORE_ALERT = 3
 _NOT_FOUND = 404
+_FORGOTTEN = b"the engine forgot the account, and may have paid: look at the ledger, then decide"
 _LOOKS_PER_INTERVAL = 20
 _LOOK_MIN_SECONDS, _LOOK_MAX_SECONDS = 0.02, 1.0
 # Accounts looked at before others get a turn.
@@ -77,9 +78,7 @@ class Settlement:
         self._alerts = alerts
         self._every_seconds = settle_every_seconds
         self.credits = Credits(ledger)
-        self.engine_accounts = EngineAccounts(
-            ledger, client, now_ms, first_interval_ms=first_interval_ms
-        )
+        self.engine_accounts = EngineAccounts(ledger, client, first_interval_ms=first_interval_ms)
         self.outbox = Outbox(
             ledger,
             self._deliver,
@@ -101,6 +100,8 @@ class Settlement:
         self.engine_accounts.restore()
 
     def start(self) -> None:
+        for intent in self.outbox.open():
+            self._alert(intent)
         self._tables.on_engines = self._renewing.set
         if self._tables.engines:
             self._renewing.set()
@@ -286,6 +287,9 @@ class Settlement:
         if answer.status == _NOT_FOUND:
             # It has lost its memory, or somebody has deleted the account there.
             await self.engine_accounts.ensure(account, intent.engine_url, again=True)
+            if intent.may_be_paid:
+                # With the account it may have forgotten the key: it would pay once more.
+                return EngineAnswer(_NOT_FOUND, _FORGOTTEN)
             answer = await self._ask(intent)
         return answer
 
@@ -295,13 +299,17 @@ class Settlement:
             intent.engine_url, intent.account_id, quantity, intent.settlement_id
         )
 
+    def _alert(self, intent: SettlementIntent) -> None:
+        """Somebody should look at it: at once, or once it has failed for a while."""
+        if intent.state == REFUSED or intent.tries >= _TRIES_BEFORE_ALERT:
+            text = f"settlement {intent.settlement_id} ({intent.state}): {intent.error}"
+            self._alerts.set(SETTLEMENT_FAILING, text, intent.username)
+
     def _tried(self, intent: SettlementIntent) -> None:
         about = dataclasses.asdict(intent) | {"account_id": intent.account_id.hex()}
         about = {name: about[name] for name in ("settlement_id", "username", "amount", "error")}
         if intent.state in (REFUSED, PENDING):
-            if intent.state == REFUSED or intent.tries >= _TRIES_BEFORE_ALERT:
-                text = f"settlement {intent.settlement_id} ({intent.state}): {intent.error}"
-                self._alerts.set(SETTLEMENT_FAILING, text, intent.username)
+            self._alert(intent)
             _log.warning(f"a settlement is {intent.state}", extra=about)
             return
         if not self.outbox.is_busy(intent.account_id):

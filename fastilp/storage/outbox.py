@@ -23,7 +23,6 @@ PAID = "paid"
 """A human has said that it was paid."""
 REFUNDED = "refunded"
 """A human has said that it was not and will not be paid: the debit was taken back."""
-STATES = (PENDING, SENT, REFUSED, PAID, REFUNDED)
 OPEN_STATES = (PENDING, REFUSED)
 
 THRESHOLD, EVERY, MANUAL, PREFUND = "threshold", "every", "manual", "prefund"
@@ -36,7 +35,8 @@ OF_ALL = bytes(16)
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SettlementIntent:
     """`amount` is in units of the account's asset, at `scale`. The engine stays the same for all
-    tries: a key means nothing to another one, which would pay once more."""
+    tries, as a key means nothing to another one, which would pay once more; where it has moved, a
+    human says so."""
 
     settlement_id: str
     account_id: bytes

@@ -240,7 +240,7 @@ def test_what_never_reached_its_engine_is_tried_for_longer(tmp_path: Path) -> No
             intent, _ = world.settlement.settle(entry, 10)
             await soon(lambda: outbox.find(intent.settlement_id).tries >= 2)
             outbox._now_ms = lambda: World.now_ms() + 25 * 3_600_000
-            outbox.retry(intent.settlement_id)
+            await soon(lambda: _again(world, intent.settlement_id))
             await soon(lambda: outbox.find(intent.settlement_id).tries >= 4)
             assert not outbox.find(intent.settlement_id).may_be_paid
             await engine.start()
@@ -356,8 +356,11 @@ def test_an_account_is_created_and_deleted_on_its_engine(tmp_path: Path) -> None
             await world.idle()
             await soon(lambda: not other.accounts)
             assert other.total_paid() == 10
-            paths = [call.method for call in other.calls]
-            assert paths == ["POST", "POST", "POST", "DELETE"]
+            paths = [(call.method, call.path.count("/")) for call in other.calls]
+            # It is told of the account once more, in case it is the first one at another address.
+            order = [("POST", 1), ("POST", 3), ("POST", 3), ("DELETE", 2)]
+            assert list(dict.fromkeys(paths)) == list(dict.fromkeys(order))
+            assert paths.count(("POST", 3)) == 2 and paths[-1] == order[-1]
         async with World(tmp_path) as world:
             assert not len(world.settlement.engine_accounts)
         await engine.stop()

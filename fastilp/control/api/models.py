@@ -260,11 +260,12 @@ class SettleIn(BaseModel):
 
 
 class RetryIn(BaseModel):
-    """Where the engine is now, if it has moved."""
+    """Where the engine is now, if it has moved; `force` where it may have paid already."""
 
     model_config = ConfigDict(extra="ignore")
 
     engine_url: _Http | None = None
+    force: _Flag = False
 
 
 class ResolveIn(BaseModel):

@@ -98,7 +98,9 @@ def _add_changes(routes: APIRouter, context: Context, settlement: Settlement) ->
             request,
             body,
             200,
-            lambda also: outbox.retry(settlement_id, given.engine_url, also),
+            lambda also: outbox.retry(
+                settlement_id, given.engine_url, force=given.force, also=also
+            ),
         )
 
     @routes.post("/settlements/{settlement_id}/resolve", **documented.settlement_resolve())
