@@ -15,12 +15,14 @@ import structlog
 from fastilp.engines.backoff import delay_ms
 from fastilp.engines.base import Engine
 from fastilp.engines.errors import EngineError, NotNowError
+from fastilp.engines.outbox import FAILING_TRIES
 from fastilp.engines.payments import is_owed, unknown_account
 from fastilp.engines.settings import EngineSettings
 from fastilp.engines.store import ACCOUNTS, Store
 
 # Connectors give up after 5 seconds; what takes longer goes on without them.
 ANSWER_AFTER_S = 3
+_NOTE_LENGTH_MAX = 300
 
 _log = structlog.get_logger("fastilp.engine")
 
@@ -31,6 +33,8 @@ class Accounts:
         self._engine = engine
         self._settings = settings
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.failing: dict[str, str] = {}
+        """Accounts that do not get ready, or do not go, with the last error."""
 
     def start(self) -> None:
         """Go on where an earlier process has ended."""
@@ -38,9 +42,9 @@ class Accounts:
             accounts = view.items(ACCOUNTS)
         for account_id, record in accounts:
             if record["closing"]:
-                self._begin(account_id, self._close)
+                self._begin(account_id, self._close).cancel()
             elif not record["ready"]:
-                self._begin(account_id, self._set_up)
+                self._begin(account_id, self._set_up).cancel()
 
     async def stop(self) -> None:
         tasks = list(self._tasks.values())
@@ -81,9 +85,11 @@ class Accounts:
     def _begin(
         self, account_id: str, step: Callable[[str], Awaitable[None]]
     ) -> asyncio.Future[None]:
-        """Repeat the step until it succeeds. The future knows what became of the first try."""
+        """Repeat the step until it succeeds. The future knows what became of the first try; it is
+        cancelled when nobody wants to know."""
         if account_id in self._tasks:
             self._tasks[account_id].cancel()
+        self.failing.pop(account_id, None)
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._repeat(account_id, step, first))
         self._tasks[account_id] = task
@@ -105,26 +111,39 @@ class Accounts:
             try:
                 await step(account_id)
             except Exception as error:
-                why = str(error) or type(error).__name__
-                is_final = isinstance(error, EngineError) and not isinstance(error, NotNowError)
-                _log.warning("account is not ready", account=account_id, why=why, final=is_final)
-                if is_final:
-                    _settle(first, error)
+                tries += 1
+                if self._failed(account_id, tries, error, first):
                     return
             else:
+                self.failing.pop(account_id, None)
                 _settle(first, None)
                 return
             _settle(first, None)
-            tries += 1
             wait_ms = delay_ms(
                 tries, self._settings.retry_first_ms, self._settings.retry_longest_ms
             )
             await asyncio.sleep(wait_ms / 1_000)
 
+    def _failed(
+        self, account_id: str, tries: int, error: Exception, first: asyncio.Future[None]
+    ) -> bool:
+        """Whether that was the end of it. A refusal is, but only where a caller is told: nobody
+        else would ask again, and one wrong answer must not end an account for ever."""
+        why = str(error) or type(error).__name__
+        is_refusal = isinstance(error, EngineError) and not isinstance(error, NotNowError)
+        is_final = is_refusal and not first.done()
+        _log.warning("account is not ready", account=account_id, why=why, final=is_final)
+        if is_refusal or tries >= FAILING_TRIES:
+            self.failing[account_id] = why[:_NOTE_LENGTH_MAX]
+        if is_final:
+            _settle(first, error)
+        return is_final
+
     async def _at_best(self, first: asyncio.Future[None]) -> None:
         await asyncio.wait({first}, timeout=ANSWER_AFTER_S)
         if first.done() and not first.cancelled():
             first.result()
+        first.cancel()
 
     async def _set_up(self, account_id: str) -> None:
         await self._engine.create_account(account_id)

@@ -40,7 +40,8 @@ class Engine(ABC, Generic[Settings]):
 
     async def create_account(self, account_id: str) -> None:
         """The connector has an account with this peer. Called again until it returns, unless it
-        raises an EngineError other than NotNowError: that one the connector is told."""
+        raises an EngineError other than NotNowError while the connector waits for the answer:
+        that one it is told."""
 
     async def delete_account(self, account_id: str) -> None:
         """All payments to this account are done, and the connector has none any more."""

@@ -32,6 +32,10 @@ class Records:
         """In the order of their names."""
         return self._view.items(ENGINE, prefix)
 
+    def first(self, prefix: str) -> tuple[str, Any]:
+        """Raises LookupError if there is none."""
+        return self._view.first(ENGINE, prefix)
+
     def accounts(self) -> list[str]:
         """Ids of the connector's accounts."""
         return [name for name, _ in self._view.items(ACCOUNTS)]

@@ -99,6 +99,7 @@ class Host:
 
     def problems(self) -> list[str]:
         found = list(self.engine.problems())
+        found += [f"account {name}: {why}" for name, why in self._accounts.failing.items()]
         for word, outbox in self.outboxes():
             found += [f"{word} {key}: {note}" for key, note in outbox.failing.items()]
         return found
@@ -109,6 +110,9 @@ class Host:
     def account_count(self) -> int:
         with self._store.read() as view:
             return view.count(ACCOUNTS)
+
+    def unready_count(self) -> int:
+        return self._accounts.unready_count
 
     async def _listen(self) -> None:
         token = self.settings.incoming_token
@@ -159,6 +163,11 @@ class _Figures:
         name = "fastilp_engine"
         yield GaugeMetricFamily(
             f"{name}_accounts", "Accounts of the connector.", value=self._host.account_count()
+        )
+        yield GaugeMetricFamily(
+            f"{name}_accounts_unready",
+            "Accounts that are still to be set up, or to go.",
+            value=self._host.unready_count(),
         )
         for word, outbox in self._host.outboxes():
             figures: list[tuple[Any, str, str, int]] = [

@@ -21,8 +21,8 @@ from fastilp.engines.errors import EngineError
 from fastilp.engines.quantity import Quantity
 from fastilp.errors import DecodeError, StorageError
 
-# The data of an ILP packet, and with it a message, has at most 32,768 bytes (RFC 27).
-BODY_BYTES_MAX = 32_768
+# The data of an ILP packet, and with it a message, has at most 32,767 bytes (RFC 27).
+BODY_BYTES_MAX = 32_767
 # URL-safe, as RFC 38 wants; with room for keys of the store.
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}", re.ASCII)
 KEY = re.compile(r"[!-~]{1,255}", re.ASCII)

@@ -90,6 +90,16 @@ class View:
                     found.append((name.decode(), orjson.loads(raw)))
         return found
 
+    def first(self, table: bytes, prefix: str) -> tuple[str, Any]:
+        """Of those with the prefix. Raises LookupError if there is none."""
+        with self._transaction.cursor(self._tables[table]) as cursor:
+            if not cursor.set_range(prefix.encode()):
+                raise LookupError(prefix)
+            name, raw = bytes(cursor.key()).decode(), orjson.loads(cursor.value())
+        if not name.startswith(prefix):
+            raise LookupError(prefix)
+        return name, raw
+
     def count(self, table: bytes) -> int:
         return int(self._transaction.stat(self._tables[table])["entries"])
 

@@ -203,6 +203,43 @@ async def test_a_refusal_of_the_peer_is_told(tmp_path: Path) -> None:
         assert (await calls.create(ACCOUNT)).status == 201
 
 
+async def test_one_wrong_answer_does_not_end_an_account(tmp_path: Path) -> None:
+    """Nobody is told of it, so it goes on; an operator sees it."""
+    kind = fresh()
+    async with running(kind, settings(tmp_path)) as (_, calls):
+        kind.fail_create.append(EngineError("the first", status=500))
+        assert (await calls.create(ACCOUNT)).status == 500
+    kind.fail_create.append(EngineError("a wrong answer", status=500))
+    kind.fail_create.extend([NotNowError("not yet")] * 3)
+    chosen = settings(tmp_path).model_copy(update={"retry_first_ms": 50})
+    async with running(kind, chosen) as (host, calls):
+        await until(lambda: host.problems())
+        assert host.problems() == [f"account {ACCOUNT}: a wrong answer"]
+        metrics = (await calls.call("GET", "/metrics")).body.decode()
+        assert "fastilp_engine_accounts_unready 1.0" in metrics
+        await until(lambda: kind.calls["create"] == 6)
+        await until(lambda: not host._accounts.unready_count)
+        assert host.problems() == []
+
+
+async def test_an_account_that_is_refused_is_a_problem_until_it_is_set_up(tmp_path: Path) -> None:
+    kind = fresh()
+    kind.fail_create.append(EngineError("a forged signature", status=500))
+    async with running(kind, settings(tmp_path)) as (host, calls):
+        assert (await calls.create(ACCOUNT)).status == 500
+        assert host.problems() == [f"account {ACCOUNT}: a forged signature"]
+        assert (await calls.create(ACCOUNT)).status == 201
+        assert host.problems() == []
+
+
+async def test_a_message_of_the_greatest_length(tmp_path: Path) -> None:
+    """RFC 27: the data of a packet, and no byte more."""
+    async with running(fresh(), settings(tmp_path)) as (_, calls):
+        await calls.create(ACCOUNT)
+        for length, status in ((32_767, 201), (32_768, 413)):
+            assert (await calls.message(ACCOUNT, b"x" * length)).status == status
+
+
 async def test_a_slow_peer_holds_up_nobody(tmp_path: Path) -> None:
     class Slow(fresh()):  # type: ignore[misc]
         async def create_account(self, account_id: str) -> None:

@@ -91,24 +91,25 @@ async def test_what_a_partial_payment_delivers_is_credited(tmp_path: Path) -> No
         assert both.connectors.accounts[PAYEE].credits == {name: Quantity(3, 6)}
 
 
-async def test_unknown_tags_are_parked(tmp_path: Path) -> None:
-    """They stop nothing. A tag stays its account's: what comes while that is closed is credited
-    when it opens again, and to nobody else."""
+async def test_only_tags_of_ours_are_parked(tmp_path: Path) -> None:
+    """Those with no tag of ours are only counted. A tag stays its account's: what comes while
+    that is closed is parked, and credited when it opens again, and to nobody else."""
     async with stand_in(QUICK) as found, pair(tmp_path, found.url) as both:
         tag = tag_at(both)
         pay_by_hand(found, 0, DestinationTag=(tag + 1) % 2**32)
         pay_by_hand(found, 0)
         await both.settle(5)
-        await until(lambda: both.credits() == [5] and engine(both.payee)._parked() == 2)
+        await until(lambda: both.credits() == [5] and engine(both.payee).incoming.strays == 2)
+        assert engine(both.payee)._parked() == 0
         assert both.payee.problems() == []
         assert (await both.payee_calls.delete(PAYEE)).status == 204
         late = pay_by_hand(found, 0, DestinationTag=tag, Amount="80")
-        await until(lambda: engine(both.payee)._parked() == 3)
+        await until(lambda: engine(both.payee)._parked() == 1)
         assert both.credits() == [5]
         assert (await both.payee_calls.create(PAYEE)).status == 201
         await until(lambda: both.credits() == [5, 80])
         assert late in both.connectors.accounts[PAYEE].credits
-        assert tag_at(both) == tag and engine(both.payee)._parked() == 2
+        assert tag_at(both) == tag and engine(both.payee)._parked() == 0
 
 
 async def test_missed_ledgers_are_caught_up_with(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fastilp.engines.ethereum.outgoing import Outgoing
 from fastilp.engines.ethereum.rpc import Rpc
 from fastilp.engines.ethereum.settings import EthereumSettings
 from fastilp.engines.ethereum.signing import Key
+from fastilp.engines.parking import parked_count
 from fastilp.engines.quantity import Quantity
 from fastilp.errors import ConfigError
 
@@ -119,4 +120,4 @@ class EthereumEngine(Engine[EthereumSettings]):
 
     def _parked(self) -> int:
         with self.context.read() as records:
-            return len(records.items("parked/"))
+            return parked_count(records)

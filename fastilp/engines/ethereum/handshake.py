@@ -14,8 +14,8 @@ import orjson
 
 from fastilp.engines.context import Context, OwnChange
 from fastilp.engines.errors import EngineError
-from fastilp.engines.ethereum.parking import credit_parked
 from fastilp.engines.ethereum.signing import Key, address_of, bytes_of, signer_of
+from fastilp.engines.parking import credit_parked
 from fastilp.errors import DecodeError
 
 CHALLENGE_BYTES_MAX = 256

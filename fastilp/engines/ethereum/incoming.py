@@ -7,14 +7,15 @@ missed while the engine was down are next. A block must follow the one that was 
 else the chain was reorganised deeper than `confirmations`, and a stretch of it is looked at again.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from fastilp.engines.context import Context
+from fastilp.engines.context import Context, OwnChange
 from fastilp.engines.errors import NotNowError
-from fastilp.engines.ethereum.parking import Arrival, take
 from fastilp.engines.ethereum.rpc import Rpc, RpcError, as_number
 from fastilp.engines.ethereum.settings import EthereumSettings
 from fastilp.engines.ethereum.signing import address_of
+from fastilp.engines.parking import park
+from fastilp.engines.quantity import Quantity
 from fastilp.errors import DecodeError
 
 # Fetched at the same time.
@@ -25,6 +26,14 @@ REWIND_BLOCKS = 128
 CURSOR = "cursor"
 # keccak256 of Transfer(address,address,uint256).
 TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
+
+
+class Arrival(NamedTuple):
+    """A payment to us. `key` names it for ever: the hash of its transaction."""
+
+    key: str
+    sender: str
+    units: int
 
 
 class Incoming:
@@ -142,8 +151,16 @@ class Incoming:
         with self._context.change() as change:
             for arrival in arrivals:
                 if arrival.sender != self._address:
-                    take(change, arrival, self._settings.asset_scale)
+                    self._take(change, arrival)
             change.put(CURSOR, cursor)
+
+    def _take(self, change: OwnChange, arrival: Arrival) -> None:
+        account_id = change.get(f"address/{arrival.sender}")
+        if account_id is None:
+            park(change, arrival.sender, arrival.key, arrival.units)
+        else:
+            quantity = Quantity(arrival.units, self._settings.asset_scale)
+            change.credit(account_id, quantity, arrival.key)
 
 
 def _follow(parent_hash: str, blocks: list[dict[str, Any]]) -> bool:

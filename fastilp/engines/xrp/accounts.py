@@ -15,8 +15,8 @@ import orjson
 
 from fastilp.engines.context import Context, OwnChange, Records
 from fastilp.engines.errors import EngineError
-from fastilp.engines.xrp.parking import credit_parked
-from fastilp.engines.xrp.wallet import TAG_MAX, address_of, tag_of
+from fastilp.engines.parking import credit_parked
+from fastilp.engines.xrp.wallet import SCALE, TAG_MAX, address_of, tag_of
 from fastilp.errors import DecodeError
 
 QUESTION = {"type": "paymentDetails"}
@@ -39,7 +39,7 @@ class PeerAccounts:
         with self._context.change() as change:
             tag = _own_tag(change, account_id)
             change.put(f"account/{account_id}", {"tag": tag, "closed": False})
-            credit_parked(change, account_id, tag)
+            credit_parked(change, account_id, str(tag), SCALE)
         await self.details(account_id)
 
     async def details(self, account_id: str) -> Details:
@@ -80,6 +80,11 @@ class PeerAccounts:
             if known is not None:
                 change.put(f"account/{account_id}", known | {"closed": True})
             change.delete(f"peer/{account_id}")
+
+
+def is_ours(records: Records, tag: int | None) -> bool:
+    """Whether an account has this tag, or had."""
+    return tag is not None and records.get(f"tag/{tag}") is not None
 
 
 def account_of(records: Records, tag: int | None) -> str | None:

@@ -10,14 +10,14 @@ from prometheus_client import Gauge
 from fastilp.engines.base import Engine
 from fastilp.engines.context import Context
 from fastilp.engines.errors import NotNowError
+from fastilp.engines.parking import parked_count
 from fastilp.engines.quantity import Quantity
 from fastilp.engines.xrp.accounts import PeerAccounts
 from fastilp.engines.xrp.incoming import Incoming
 from fastilp.engines.xrp.outgoing import Outgoing
-from fastilp.engines.xrp.parking import SCALE
 from fastilp.engines.xrp.rpc import Rpc
 from fastilp.engines.xrp.settings import XrpSettings
-from fastilp.engines.xrp.wallet import Wallet
+from fastilp.engines.xrp.wallet import SCALE, Wallet
 from fastilp.errors import ConfigError
 
 
@@ -105,7 +105,11 @@ class XrpEngine(Engine[XrpSettings]):
     def _add_metrics(self) -> None:
         figures = {
             "next_ledger": ("First ledger that was not looked at.", self.incoming.next_ledger),
-            "parked": ("Payments with a tag that no account has, or none.", self._parked),
+            "parked": ("Payments with the tag of an account that is closed.", self._parked),
+            "strays": (
+                "Payments with no tag of ours, since the start.",
+                lambda: self.incoming.strays,
+            ),
         }
         for name, (text, look) in figures.items():
             gauge = Gauge(f"fastilp_engine_xrp_{name}", text, registry=self.context.registry)
@@ -113,4 +117,4 @@ class XrpEngine(Engine[XrpSettings]):
 
     def _parked(self) -> int:
         with self.context.read() as records:
-            return len(records.items("parked/"))
+            return parked_count(records)

@@ -9,18 +9,27 @@ What counts is `meta.delivered_amount`: the field `Amount` of a partial payment 
 would like to have paid.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from fastilp.engines.context import Context
+from fastilp.engines.context import Context, OwnChange
 from fastilp.engines.errors import NotNowError
+from fastilp.engines.parking import park
 from fastilp.engines.quantity import Quantity
-from fastilp.engines.xrp.accounts import account_of
-from fastilp.engines.xrp.parking import SCALE, Arrival, park
+from fastilp.engines.xrp.accounts import account_of, is_ours
 from fastilp.engines.xrp.rpc import Rpc, as_number, field
-from fastilp.engines.xrp.wallet import TAG_MAX
+from fastilp.engines.xrp.wallet import SCALE, TAG_MAX
 
 PAGE = 200
 CURSOR = "cursor"
+
+
+class Arrival(NamedTuple):
+    """A payment to us. `key` names it for ever: the hash of its transaction."""
+
+    key: str
+    sender: str
+    tag: int | None
+    drops: int
 
 
 class Incoming:
@@ -28,6 +37,8 @@ class Incoming:
         self._context = context
         self._rpc = rpc
         self._address = address
+        self.strays = 0
+        """Payments that can never be anybody's; they are in the log and on the ledger only."""
 
     async def look(self) -> None:
         """At all ledgers that have come. Raises NotNowError."""
@@ -94,12 +105,19 @@ class Incoming:
     def _move(self, next_ledger: int, arrivals: list[Arrival]) -> None:
         with self._context.change() as change:
             for arrival in arrivals:
-                account_id = account_of(change, arrival.tag)
-                if account_id is None:
-                    park(change, arrival)
-                else:
-                    change.credit(account_id, Quantity(arrival.drops, SCALE), arrival.key)
+                self._take(change, arrival)
             change.put(CURSOR, next_ledger)
+
+    def _take(self, change: OwnChange, arrival: Arrival) -> None:
+        account_id = account_of(change, arrival.tag)
+        if account_id is not None:
+            change.credit(account_id, Quantity(arrival.drops, SCALE), arrival.key)
+        elif is_ours(change, arrival.tag):
+            sender = arrival.sender
+            park(change, str(arrival.tag), arrival.key, arrival.drops, sender=sender)
+        else:
+            self.strays += 1
+            self._context.log.warning("payment with no tag of ours", **arrival._asdict())
 
 
 class _Entry:

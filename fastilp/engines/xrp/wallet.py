@@ -16,6 +16,8 @@ from fastilp.errors import DecodeError
 # So that a hash of a transaction can be one of nothing else.
 HASH_PREFIX = b"TXN\x00"
 TAG_MAX = 2**32 - 1
+# Of XRP: a drop is a millionth.
+SCALE = 6
 
 
 class Wallet:
