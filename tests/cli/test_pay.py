@@ -130,9 +130,21 @@ def test_ctrl_c_stops_and_says_what_was_delivered(scene: Scene) -> None:
     assert scene.balance("bob") == before + 100
 
 
+def test_without_credit_it_says_so(scene: Scene) -> None:
+    """A thousand units of Alice's are one of Bob's; less passes, and nothing of it arrives."""
+    before = scene.balance("bob")
+    scene.debt_at_most(30)
+    done = scene.run("pay", "alice", "--amount", "5000000", "--to", scene.bob)
+    assert done.status == 1 and "nothing gets through: T04 " in done.stderr
+    assert "payments resume" not in done.stderr
+    scene.debt_at_most(None)
+    assert scene.balance("bob") == before
+
+
 def test_ctrl_c_while_the_receiver_is_asked(scene: Scene) -> None:
     """Its node takes its time to say where to pay to; then the payment is stopped."""
     before = scene.balance("bob")
+    scene.debt_at_most(60_000)
     with socket.create_server(("127.0.0.1", 0)) as slow:
         pointer = f"http://127.0.0.1:{slow.getsockname()[1]}/pay"
         process = scene.spawn("pay", "alice", "--amount", "100000", "--to", pointer)
@@ -149,6 +161,7 @@ def test_ctrl_c_while_the_receiver_is_asked(scene: Scene) -> None:
                 b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
             )
             _, errors = process.communicate(timeout=60)
+    scene.debt_at_most(None)
     payment = scene.newest()
     assert (process.returncode, payment["state"]) == (130, "cancelled"), errors
     assert "the payment was cancelled; sent " in errors

@@ -114,18 +114,6 @@ def test_an_account_without_money() -> None:
     on_a_node(scenario)
 
 
-def test_an_account_that_may_not_pay_at_all() -> None:
-    async def scenario(node: Node) -> None:
-        node.switch.set_account(node.switch.account("alice"), min_balance=0)
-        for amount in ({"source_amount": 1_000}, {"delivery_amount": 1_000}):
-            outcome = await node.pay(**amount).run()
-            assert (outcome.state, outcome.reason) == (State.FAILED, Reason.REJECTED)
-            assert outcome.error.startswith("nothing gets through: T04 ")
-            assert outcome.sent_amount == 0 == node.balance("alice")
-
-    on_a_node(scenario)
-
-
 def test_nobody_there() -> None:
     async def scenario(node: Node) -> None:
         payment = Payment(node.uplink, "test.elsewhere.x", SECRET, source_amount=1)

@@ -294,7 +294,8 @@ def test_the_file_grows_with_what_is_not_folded(tmp_path: Path) -> None:
     assert size < grown <= 64 << 20
     assert store.stats()["failures"] == 0
     store.close()
-    assert (path / "journal").stat().st_size == grown
+    # More room may have been made since it was looked at; none is given up.
+    assert grown <= (path / "journal").stat().st_size <= 64 << 20
     store = Store(str(path))
     rows = store.rows()
     assert len(rows) == count

@@ -272,7 +272,7 @@ class PaymentMachine:
         self.state = State.SENDING
 
     def _nothing_arrives(self) -> Failure:
-        last = self._probe.last if self._probe is not None else None
+        last = self._probe.of_largest if self._probe is not None else None
         if last is not None and verdict_of(last.code) is not Verdict.SMALLER:
             return Reason.REJECTED, f"nothing gets through: {told(last)}"
         tried = self._goal.source_amount or self._path.size.passed

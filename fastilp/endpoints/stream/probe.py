@@ -49,6 +49,9 @@ class Probe:
         self.refusal: Answer | None = None
         """Set with `is_done` where no packet came through and none will."""
         self.last: Answer | None = None
+        self.of_largest: Answer | None = None
+        """The refusal of the largest amount."""
+        self._largest_refused = 0
         """The last refusal on the way."""
         self.heard = False
         """The receiver answered."""
@@ -181,6 +184,8 @@ class Probe:
 
     def _refused(self, sent: Sent, answer: Answer) -> None:
         self.last = answer
+        if sent.amount >= self._largest_refused:
+            self._largest_refused, self.of_largest = sent.amount, answer
         verdict = verdict_of(answer.code)
         if verdict is Verdict.SMALLER:
             self._path.size.refuse(sent.amount, answer.data)
