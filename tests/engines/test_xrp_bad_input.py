@@ -126,7 +126,7 @@ async def test_a_peer_whose_tags_do_not_last_is_asked_each_time(tmp_path: Path) 
             await until(lambda count=count: both.has_paid(count))
         entries = found.ledger.entries_of(ADDRESSES[1], 3, found.ledger.number)
         assert [each.transaction["DestinationTag"] for each in entries] == [11, 12]
-        await until(lambda: engine(both.payee)._parked() == 2)
+        await until(lambda: engine(both.payee).incoming.strays == 2)
         assert paid(found.ledger) == [1, 2] and both.credits() == []
 
 
@@ -193,7 +193,7 @@ def changed(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("entry", "outcome"),
     [
-        (GOOD_ENTRY, "parked"),
+        (GOOD_ENTRY, "stray"),
         (changed(delivered_amount=None), "nothing"),
         (changed(delivered_amount="unavailable"), "nothing"),
         (changed(delivered_amount={"currency": "USD", "value": "7", "issuer": "r"}), "nothing"),
@@ -205,7 +205,7 @@ def changed(**fields: Any) -> dict[str, Any]:
         (changed(TransactionResult="tecPATH_DRY"), "nothing"),
         (changed(TransactionType="EscrowFinish"), "nothing"),
         (changed(Destination=ADDRESSES[2]), "nothing"),
-        (changed(DestinationTag=None), "parked"),
+        (changed(DestinationTag=None), "stray"),
         (changed(DestinationTag=2**32), "raised"),
         (changed(DestinationTag="x"), "raised"),
         (changed(validated=False), "raised"),
@@ -247,7 +247,8 @@ async def test_entries_of_the_list(tmp_path: Path, entry: Any, outcome: str) -> 
             else:
                 await incoming.look()
                 assert incoming.next_ledger() == before + 1
-            assert engine(host)._parked() == (outcome == "parked")
+            assert incoming.strays == (outcome == "stray")
+            assert engine(host)._parked() == 0
             assert host._credits.outbox.waiting_count == 0
     finally:
         await node.stop()
