@@ -21,7 +21,7 @@ ONCE ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help dev build debug sanitize test test-debug test-sanitize quicktest coverage lint types
-.PHONY: tidy hunt soak bench-micro bench run wheel ci clean
+.PHONY: test-checked tidy hunt soak bench-micro bench run wheel ci clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,11 @@ $(addprefix $(STAMPS)/built-,debug sanitize coverage): $(CORE) $(RECIPE) | $(STA
 	$(PYTHON) setup.py --quiet build_ext --inplace
 	@touch $@
 
+$(STAMPS)/built-checked: $(CORE) $(RECIPE) | $(STAMPS)/dev
+	@rm -f $(STAMPS)/built-*
+	FASTILP_DEBUG=1 FASTILP_SANITIZE=1 $(PYTHON) setup.py --quiet build_ext --inplace
+	@touch $@
+
 dev: $(STAMPS)/dev $(STAMPS)/built-release  ## environment with all tools, build, pre-commit hooks
 	$(BIN)/pre-commit install
 
@@ -64,6 +69,8 @@ test-debug: $(STAMPS)/built-debug  ## the tests on the debug build
 	$(PARALLEL) -m "not packaging" $(ARGS)
 
 test-sanitize: $(STAMPS)/built-sanitize  ## the core's tests under the sanitizers
+test-checked: $(STAMPS)/built-checked  ## the same with the debug build's assertions too
+test-sanitize test-checked:
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	PYTHONMALLOC=malloc $(PARALLEL) $(SUITE) $(ARGS)

@@ -6,6 +6,7 @@ each has a build folder of its own (generated C, objects, libraries), because ne
 distutils notices that only a flag or a directive changed, and would hand out the other variant's:
 
 FASTILP_DEBUG=1      -O0, assertions, bounds checks, FASTILP_CORE_DEBUG
+FASTILP_QUICK=1      -O0, to see soon whether it builds
 FASTILP_SANITIZE=1   AddressSanitizer and UndefinedBehaviorSanitizer
 FASTILP_COVERAGE=1   line tracing for coverage's Cython plugin
 FASTILP_ANNOTATE=1   Cython's HTML beside the generated C
@@ -32,7 +33,7 @@ import lmdb_provider  # noqa: E402  (lies beside this file, which no build backe
 FOLDERS = (Path("fastilp/_core"), Path("fastilp/loadtest"))
 # Modules with sources in plain C beside the one that Cython writes.
 PLAIN_C = {"condition": "sha256_*.c", "store": "store_*.c", "engine": "load_*.c"}
-VARIANTS = ("debug", "sanitize", "coverage", "annotate")
+VARIANTS = ("debug", "quick", "sanitize", "coverage", "annotate")
 
 DIRECTIVES: dict[str, object] = {
     "language_level": 3,
@@ -77,6 +78,8 @@ def compile_flags() -> list[str]:
         flags += ["-march=x86-64", "-mtune=generic"]
     if chosen("debug"):
         flags += ["-O0", "-g3", "-UNDEBUG", "-DFASTILP_CORE_DEBUG=1"]
+    elif chosen("quick"):
+        flags += ["-O0"]
     else:
         flags += ["-O1" if chosen("sanitize") else "-O3"]
     if chosen("sanitize"):

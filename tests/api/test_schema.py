@@ -23,7 +23,7 @@ from tests.api.client import Api
 from tests.node_process import ADMIN_TOKEN, NodeProcess
 
 ACCOUNT_TOKEN = "alice-token"
-EXAMPLES = 200 if os.environ.get("FASTILP_SOAK") else 12
+EXAMPLES = 200 if os.environ.get("FASTILP_SOAK") else 6
 # A stream of events does not end, and a drained node takes no packets for the tests after it: only
 # their refusals are asked for.
 REFUSED_ONLY = ("/accounts/{username}/events", "/drain")
