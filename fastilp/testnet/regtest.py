@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -272,7 +273,9 @@ def _btc(sat: int) -> str:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.kill()
+    """With all that it has started: Node may be behind a program of its wheel."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
