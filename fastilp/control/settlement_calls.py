@@ -146,7 +146,9 @@ class SettlementCalls:
             _log.info("a settlement came in", extra=about)
             return reply
 
-        return await self._once(key, same, work)
+        # Not the sweep's hour, but the sweep, ends what is known of a credit: a clock that is set
+        # forward must not make it a new one.
+        return await self._once(account, key, same, work, is_known_until_swept=True)
 
     # --- Messages -------------------------------------------------------------------------------
 
@@ -166,7 +168,7 @@ class SettlementCalls:
                 _log.warning("the answer to a message is not kept", extra={"reason": str(error)})
             return reply
 
-        return await self._once(key, b"message " + account.id + body, work)
+        return await self._once(account, key, b"message " + account.id + body, work)
 
     async def _send(self, account: Account, body: bytes) -> EngineReply:
         answer = await self._messages.send(account, body)
@@ -183,10 +185,21 @@ class SettlementCalls:
     # --- Once -----------------------------------------------------------------------------------
 
     async def _once(
-        self, key: str, same: bytes, work: Callable[[Call], Awaitable[EngineReply]]
+        self,
+        account: Account,
+        key: str,
+        same: bytes,
+        work: Callable[[Call], Awaitable[EngineReply]],
+        *,
+        is_known_until_swept: bool = False,
     ) -> EngineReply:
+        # An engine's keys mean nothing to another one, which may use the same: they are the
+        # account's.
+        scope = f"{_SCOPE} {account.id.hex()}"
         try:
-            begun = await self._idempotency.begin(_SCOPE, key, same)
+            begun = await self._idempotency.begin(
+                scope, key, same, is_known_until_swept=is_known_until_swept
+            )
         except TiedError:
             raise Problem(409, f"key {key!r} was used before", title=KEY_IS_TIED) from None
         if isinstance(begun, Call):

@@ -10,6 +10,7 @@ zero bytes, like everybody, and take any. Promises that nothing a peer or an eng
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable
 
 from fastilp._core.books import Account
@@ -28,6 +29,8 @@ _EXPIRY_MS = 30_000
 # The answer has to be back before the Prepare expires.
 _MARGIN_MS = 500
 _PAUSE_SECONDS = 0.5
+# Of one peer: others have their turn at their engines.
+_AT_ONCE_MAX = 8
 
 EngineOf = Callable[[Account], str | None]
 
@@ -46,6 +49,7 @@ class EngineMessages:
         self._requests = requests
         self._engine_of = engine_of
         self._now_ms = now_ms
+        self._under_way: Counter[bytes] = Counter()
 
     # --- From our engine to theirs --------------------------------------------------------------
 
@@ -73,7 +77,21 @@ class EngineMessages:
         """The answer to a peer's message."""
         engine_url = self._engine_of(account)
         if engine_url is None:
-            return _reject("F02", f"account {account.name} has no settlement engine here")
+            return _reject("F02", "there is no settlement engine for you here")
+        under_way = self._under_way[account.id]
+        if under_way >= _AT_ONCE_MAX:
+            return _reject("T03", f"{under_way} messages of yours are under way: try again later")
+        self._under_way[account.id] += 1
+        try:
+            return await self._handle(engine_url, account, prepare)
+        finally:
+            self._under_way[account.id] -= 1
+            if not self._under_way[account.id]:
+                del self._under_way[account.id]
+
+    async def _handle(
+        self, engine_url: str, account: Account, prepare: Prepare
+    ) -> Fulfill | Reject:
         try:
             answer = await self._ask(engine_url, account, prepare)
         except Exception:
@@ -95,7 +113,8 @@ class EngineMessages:
         """Again and again while there is no answer and time is left, with one key. None: it is
         over."""
         key = secrets.token_hex(16)
-        end_ms = prepare.expires_at_ms - _MARGIN_MS
+        # Peers may say that a Prepare expires in ten years.
+        end_ms = min(prepare.expires_at_ms, self._now_ms() + _EXPIRY_MS) - _MARGIN_MS
         while (left_ms := end_ms - self._now_ms()) > 0:
             try:
                 return await self._client.message(

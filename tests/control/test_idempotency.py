@@ -19,7 +19,7 @@ def keep(ledger: Ledger, idempotency: Idempotency, number: int) -> None:
 def test_what_is_too_old_is_forgotten(tmp_path: Path) -> None:
     now_ms = [0]
     ledger = Ledger.open(str(tmp_path))
-    idempotency = Idempotency(ledger, b"secret", lambda: now_ms[0])
+    idempotency = Idempotency(ledger, b"secret", lambda: now_ms[0], lambda: now_ms[0])
     for number in range(CALLS):
         keep(ledger, idempotency, number)
     assert [idempotency.sweep() for _ in range(PARTS)] == [0] * PARTS
@@ -32,6 +32,22 @@ def test_what_is_too_old_is_forgotten(tmp_path: Path) -> None:
     assert sum(swept) == CALLS and max(swept) < CALLS // 50
     assert ledger.store is not None
     assert len(list(IDEMPOTENCY.items(ledger.store))) == 10
+    ledger.close()
+
+
+def test_nothing_is_forgotten_for_a_day_after_the_clock_was_set(tmp_path: Path) -> None:
+    now_ms, steady_ms = [0], [0]
+    ledger = Ledger.open(str(tmp_path))
+    idempotency = Idempotency(ledger, b"secret", lambda: now_ms[0], lambda: steady_ms[0])
+    keep(ledger, idempotency, 1)
+    now_ms[0] = 50 * 365 * KEPT_MS
+    for steady in (1_000, KEPT_MS, KEPT_MS + 999):
+        now_ms[0] += steady - steady_ms[0]
+        steady_ms[0] = steady
+        assert sum(idempotency.sweep() for _ in range(PARTS)) == 0
+    now_ms[0] += 1
+    steady_ms[0] += 1
+    assert sum(idempotency.sweep() for _ in range(PARTS)) == 1
     ledger.close()
 
 

@@ -119,6 +119,8 @@ class Rfc38Engine:
 
     async def _message(self, request: web.Request) -> web.Response:
         await self._seen(request)
+        if self.reply == HANG:
+            await asyncio.sleep(3_600)
         if isinstance(self.reply, int):
             return web.Response(status=self.reply, body=b"engine's error")
         return web.Response(status=201, body=self.reply)

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from fastilp._core.packet import Fulfill, Prepare, Reject, decode
-from fastilp.control.idempotency import Idempotency
+from fastilp.control import settlement_messages
+from fastilp.control.idempotency import PARTS, Idempotency
 from fastilp.control.settlement_calls import EngineReply
 from fastilp.storage.outbox import LEFTOVERS
-from tests.settlement.rfc38_engine import Rfc38Engine
+from tests.settlement.rfc38_engine import HANG, Rfc38Engine
 from tests.settlement.world import World, soon
 
 NO_ENGINE = "http://127.0.0.1:1"
@@ -144,18 +145,17 @@ def test_set_03_replays(tmp_path: Path) -> None:
             first = await credit(world, "bob", "100", 9, "0xhash")
             for _ in range(3):
                 assert await credit(world, "bob", "100", 9, "0xhash") == first
-            for username, amount, scale in (
-                ("bob", "101", 9),
-                ("bob", "100", 8),
-                ("carol", "1", 9),
-            ):
-                other = await credit(world, username, amount, scale, "0xhash")
+            for amount, scale in (("101", 9), ("100", 8)):
+                other = await credit(world, "bob", amount, scale, "0xhash")
                 assert (other.status, b"tied" in other.body) == (409, True)
+            # Another engine may have the same key: it is another settlement.
+            for _ in range(2):
+                assert (await credit(world, "carol", "1", 9, "0xhash")).status == 201
             together = await asyncio.gather(
                 *(credit(world, "carol", "7", 9, "together") for _ in range(50))
             )
             assert {reply.status for reply in together} == {201}
-            assert world.balance(world.entry("carol").account) == 7
+            assert world.balance(world.entry("carol").account) == 1 + 7
         async with World(tmp_path) as world:
             assert await credit(world, "bob", "100", 9, "0xhash") == first
             assert world.balance(world.entry("bob").account) == 100
@@ -173,6 +173,25 @@ def test_a_settlement_is_known_for_longer_than_a_day(tmp_path: Path) -> None:
             await credit(world, "bob", "100", 9, "key")
             world.calls._idempotency = Idempotency(world.ledger, b"secret", lambda: later)
             assert (await credit(world, "bob", "100", 9, "key")).status == 201
+            assert world.balance(world.entry("bob").account) == 100
+
+    asyncio.run(run())
+
+
+def test_a_clock_that_is_set_forward_makes_nothing_new(tmp_path: Path) -> None:
+    """Written in 1970, as far as the node knew, and sent again when it knew better."""
+
+    async def run() -> None:
+        async with World(tmp_path) as world:
+            world.create("bob", settlement_engine_url=NO_ENGINE)
+            clock_ms = [0]
+            world.calls._idempotency = Idempotency(
+                world.ledger, b"secret", lambda: clock_ms[0], lambda: 0
+            )
+            first = await credit(world, "bob", "100", 9, "key")
+            clock_ms[0] = World.now_ms()
+            assert sum(world.calls._idempotency.sweep() for _ in range(PARTS)) == 0
+            assert await credit(world, "bob", "100", 9, "key") == first
             assert world.balance(world.entry("bob").account) == 100
 
     asyncio.run(run())
@@ -330,11 +349,43 @@ def test_svc_06_from_the_peer_to_our_engine(tmp_path: Path) -> None:
                 assert refusal.triggered_by == "peer.settle"
             refusal = await _ask(world, "poor", settle(b"ping"))
             assert isinstance(refusal, Reject) and refusal.code == "F02"
+            # What we call an account is ours.
+            assert "poor" not in refusal.message
             refusal = await _ask(world, "bob", settle(b"ping", amount=1))
             assert isinstance(refusal, Reject) and refusal.code == "F03"
             await engine.stop()
             refusal = await _ask(world, "bob", settle(b"", expires_at=World.now_ms() + 1_500))
             assert isinstance(refusal, Reject) and refusal.code in ("T00", "R00")
+
+    asyncio.run(run())
+
+
+def test_messages_of_one_peer_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlement_messages, "_EXPIRY_MS", 2_000)
+
+    async def run() -> None:
+        engine, other = Rfc38Engine(), Rfc38Engine()
+        await engine.start()
+        await other.start()
+        engine.reply = HANG
+        async with World(tmp_path) as world:
+            bob = world.create("bob", settlement_engine_url=engine.url).account
+            carol = world.create("carol", settlement_engine_url=other.url).account
+            ten_years = settle(b"ping", expires_at=World.now_ms() + 10 * 365 * 24 * 3_600_000)
+            asked = [asyncio.ensure_future(world.messages.handle(bob, ten_years)) for _ in range(8)]
+            await asyncio.sleep(0)
+            refusal = await world.messages.handle(bob, ten_years)
+            assert isinstance(refusal, Reject) and refusal.code == "T03"
+            assert isinstance(await world.messages.handle(carol, ten_years), Fulfill)
+            # Nobody waits for ten years.
+            answers = await asyncio.gather(*asked)
+            assert [isinstance(each, Reject) and each.code for each in answers] == ["T00"] * 8
+            engine.reply = b"pong"
+            assert isinstance(await world.messages.handle(bob, ten_years), Fulfill)
+        await engine.stop()
+        await other.stop()
 
     asyncio.run(run())
 
