@@ -1,5 +1,5 @@
-"""Accounts as settlement engines know them: created there, and deleted. Imports storage, errors and
-engine_client.
+"""Accounts as settlement engines know them: created there, and deleted. Imports storage, errors,
+accounts and engine_client.
 
 What an engine is to know is written down, so that a node that ends, or an engine that is away for
 days, changes nothing: it is told later. Nobody waits here for an engine.
@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from fastilp._core.books import Account
 from fastilp._core.ledger import Ledger
+from fastilp.control.accounts import Puts
 from fastilp.control.engine_client import EngineAnswer, EngineClient, EngineError, NotSentError
 from fastilp.control.slices import set_within
 from fastilp.errors import StorageError
@@ -76,8 +77,8 @@ class EngineAccounts:
         """The engine of the account, or that it has none. Raises StorageError."""
         known = {record.engine_url: record for record in self._records(account_id)}
         for url, record in known.items():
-            if url != engine_url and record.state in (WANTED, CREATED):
-                self._put(dataclasses.replace(record, state=UNWANTED))
+            if url != engine_url:
+                self._unwant(record)
         if engine_url is None:
             return
         wanted = known.get(engine_url)
@@ -85,6 +86,25 @@ class EngineAccounts:
             self._put(
                 EngineAccount(account_id=account_id, username=username, engine_url=engine_url)
             )
+
+    def leaving(self, account_id: bytes) -> Puts:
+        """For the transaction in which the account goes, so that no end of the node comes between;
+        `set` follows it."""
+        if self._ledger.store is None:
+            return []
+        return [
+            ENGINE_ACCOUNTS.put(dataclasses.replace(record, state=UNWANTED))
+            for record in self._records(account_id)
+            if record.state in (WANTED, CREATED)
+        ]
+
+    def page(self, after: EngineAccount | None, limit: int) -> list[EngineAccount]:
+        """The first `limit` behind that one, of all that engines know, knew or are to know."""
+        store = self._ledger.store
+        if store is None:
+            return []
+        name = "" if after is None else engine_account_name(after.account_id, after.engine_url)
+        return list(ENGINE_ACCOUNTS.page(store, "", name, limit))
 
     def restore(self) -> None:
         """Go on with what earlier runs have not ended."""
@@ -120,6 +140,15 @@ class EngineAccounts:
         if self._ledger.store is not None:
             self._ledger.transact(puts=[ENGINE_ACCOUNTS.put(record)])
         self._wait(record)
+
+    def _unwant(self, record: EngineAccount) -> None:
+        """It is deleted there, behind its last settlement."""
+        if record.state in (WANTED, CREATED):
+            self._put(dataclasses.replace(record, state=UNWANTED))
+        elif record.state == UNWANTED:
+            waiting = self._waiting.get(engine_account_name(record.account_id, record.engine_url))
+            if waiting is None or waiting.state != UNWANTED:
+                self._wait(record)
 
     def _wait(self, record: EngineAccount) -> None:
         name = engine_account_name(record.account_id, record.engine_url)

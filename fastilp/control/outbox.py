@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from fastilp._core.books import Account
 from fastilp.control.accounts import Puts
-from fastilp.control.engine_client import EngineAnswer, EngineError, NotSentError
+from fastilp.control.engine_client import Before, EngineAnswer, EngineError, NotSentError
 from fastilp.control.slices import set_within
 from fastilp.errors import ConflictError, FastILPError, StorageError, UsageError
 from fastilp.storage.ledger import Ledger
@@ -51,8 +51,9 @@ _SWEPT_MAX = 100
 # Since its last use an engine keeps a key for at least so long (RFC 38).
 _KEY_KEPT_MS = _DAY_MS
 
-Deliver = Callable[[SettlementIntent], Awaitable[EngineAnswer]]
-"""Asks the engine once. Raises EngineError."""
+Deliver = Callable[[SettlementIntent, Before], Awaitable[EngineAnswer]]
+"""Asks the engine once; awaits the second before anything leaves. Raises EngineError, and what that
+raises."""
 Ended = Callable[[SettlementIntent], None]
 Also = Callable[[SettlementIntent], Puts]
 """More records for the transaction of a settlement's change."""
@@ -345,29 +346,34 @@ class Outbox:
 
     async def _try(self, intent: SettlementIntent) -> None:
         """Nothing here raises but the end of the run."""
-        asked = dataclasses.replace(intent, uncertain_at_ms=self._now_ms())
-        self._asking.add(intent.settlement_id)
-        try:
-            self._put(asked, [])
+        identifier = intent.settlement_id
+
+        async def begin() -> None:
             # What a crash could take back must not be paid; and the next run knows of this try.
+            self._put(dataclasses.replace(intent, uncertain_at_ms=self._now_ms()), [])
             await self._ledger.committed(self._ledger.ticket)
-            self.tries += 1
-            changed = self._judged(intent, asked, await self._deliver(intent))
+
+        self._asking.add(identifier)
+        self.tries += 1
+        try:
+            answer = await self._deliver(intent, begin)
+            changed = self._judged(intent, self._open[identifier], answer)
         except (NotSentError, StorageError) as error:
             changed = self._later(intent, str(error))
         except EngineError as error:
-            changed = self._later(asked, str(error))
+            changed = self._later(self._open[identifier], str(error))
         except Exception as error:
-            _log.exception("a settlement failed", extra={"settlement": intent.settlement_id})
-            changed = self._later(asked, f"an internal error: {type(error).__name__}")
+            _log.exception("a settlement failed", extra={"settlement": identifier})
+            internal = f"an internal error: {type(error).__name__}"
+            changed = self._later(self._open[identifier], internal)
         finally:
-            self._asking.discard(intent.settlement_id)
+            self._asking.discard(identifier)
         try:
             self._put(changed, [])
         except StorageError as error:
             # As if the answer had not come: the same key is tried again.
-            changed = self._later(asked, str(error))
-            self._open[intent.settlement_id] = changed
+            changed = self._later(self._open[identifier], str(error))
+            self._open[identifier] = changed
         self._tried(changed)
 
     def _give_up(self, intent: SettlementIntent) -> None:

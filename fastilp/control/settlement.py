@@ -13,11 +13,11 @@ import logging
 from collections.abc import Callable, Iterator
 
 from fastilp._core.books import Account
-from fastilp.control.accounts import Accounts
+from fastilp.control.accounts import Accounts, Puts
 from fastilp.control.alerts import SETTLEMENT_FAILING, Alerts
 from fastilp.control.credits import Credits
 from fastilp.control.engine_accounts import EngineAccounts
-from fastilp.control.engine_client import EngineAnswer, EngineClient
+from fastilp.control.engine_client import Before, EngineAnswer, EngineClient
 from fastilp.control.entries import Entry
 from fastilp.control.outbox import AMOUNT_MAX, Also, Outbox, no_more
 from fastilp.control.quantities import Quantity
@@ -26,12 +26,15 @@ from fastilp.errors import ConflictError, StorageError, UsageError
 from fastilp.storage.kinds import ACCOUNTS, TOMBSTONES
 from fastilp.storage.ledger import Ledger
 from fastilp.storage.outbox import (
+    CREATED,
     EVERY,
     MANUAL,
     PENDING,
     PREFUND,
     REFUSED,
     THRESHOLD,
+    WANTED,
+    EngineAccount,
     SettlementIntent,
 )
 from fastilp.types import AccountDetails
@@ -103,8 +106,7 @@ class Settlement:
         for intent in self.outbox.open():
             self._alert(intent)
         self._tables.on_engines = self._renewing.set
-        if self._tables.engines:
-            self._renewing.set()
+        self._renewing.set()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._renew()), loop.create_task(self._look())]
         self.engine_accounts.start()
@@ -150,6 +152,10 @@ class Settlement:
         self._settlers.pop(username, None)
         self._due_at.pop(username, None)
 
+    def records_without(self, account: Account) -> Puts:
+        """What is written in the transaction in which it is closed for good."""
+        return self.engine_accounts.leaving(account.id)
+
     def account_closed(self, account: Account) -> None:
         """For good. What is under way for it ends; its engine forgets it behind that."""
         self._tell_engine(account, None)
@@ -169,17 +175,20 @@ class Settlement:
             return None
         entry = self._accounts.find(account.name)
         if entry is None or entry.account.id != account_id:
-            return (account, None) if self._is_remembered(account) else None
+            is_late = self._has_left(account) or self._is_closed(account)
+            return (account, None) if is_late else None
         return (account, entry) if self.engine_of(entry) is not None else None
 
-    def _is_remembered(self, account: Account) -> bool:
-        """It was closed, or has left the settings."""
+    def _has_left(self, account: Account) -> bool:
+        """The settings, and is not open while they do not have it."""
         store = self._ledger.store
-        if store is None:
-            return False
-        record = ACCOUNTS.get(store, account.name)
-        is_left = record is not None and record.account_id == account.id
-        return is_left or TOMBSTONES.get(store, account.id.hex()) is not None
+        record = None if store is None else ACCOUNTS.get(store, account.name)
+        return record is not None and record.account_id == account.id
+
+    def _is_closed(self, account: Account) -> bool:
+        """For good."""
+        store = self._ledger.store
+        return store is not None and TOMBSTONES.get(store, account.id.hex()) is not None
 
     # --- Triggers -------------------------------------------------------------------------------
 
@@ -259,44 +268,76 @@ class Settlement:
 
     async def _renew(self) -> None:
         """The engines of assets have changed, or the node has started: every account has the one
-        that it has now."""
+        that it has now, and no other."""
         while True:
             await self._renewing.wait()
             self._renewing.clear()
+            await self._leave_engines()
             for number, entry in enumerate(self._with_engines()):
                 if number % _SLICE == _SLICE - 1:
                     await asyncio.sleep(0)
                 if not entry.closing:
                     self.account_opened(entry.account, entry.details)
 
+    async def _leave_engines(self) -> None:
+        """That accounts have no more: an asset has none now, or the settings were others in the
+        last run."""
+        page = self.engine_accounts.page(None, _SLICE)
+        while page:
+            for record in page:
+                if record.state in (WANTED, CREATED):
+                    self._leave_engine(record)
+            await asyncio.sleep(0)
+            page = self.engine_accounts.page(page[-1], _SLICE)
+
+    def _leave_engine(self, record: EngineAccount) -> None:
+        account = self._ledger.find(record.account_id)
+        entry = None if account is None else self._accounts.find(account.name)
+        if entry is not None and entry.account.id != record.account_id:
+            entry = None
+        if entry is None and account is not None and self._has_left(account):
+            # Its engine still takes what comes late.
+            return
+        engine_url = None if entry is None else self.engine_of(entry)
+        if engine_url == record.engine_url:
+            return
+        try:
+            self.engine_accounts.set(record.account_id, record.username, engine_url)
+        except StorageError as error:
+            about = {"account": record.username, "reason": str(error)}
+            _log.error("an engine is not told of an account", extra=about)
+
     def _with_engines(self) -> Iterator[Entry]:
         """Most accounts of a large node have none, and cost nothing."""
+        if not self._tables.engines:
+            # Each account's own was told when the account was opened.
+            return
         for entry in self._accounts.after(""):
             if not entry.is_plain or entry.account.asset_code in self._tables.engines:
                 yield entry
 
     # --- The outbox asks ------------------------------------------------------------------------
 
-    async def _deliver(self, intent: SettlementIntent) -> EngineAnswer:
+    async def _deliver(self, intent: SettlementIntent, before: Before) -> EngineAnswer:
         account = self._ledger.find(intent.account_id)
         if account is None:
             raise StorageError(f"no account has the id {intent.account_id.hex()}")
         if self.engine_of_account(account) == intent.engine_url:
             await self.engine_accounts.ensure(account, intent.engine_url)
-        answer = await self._ask(intent)
+        answer = await self._ask(intent, before)
         if answer.status == _NOT_FOUND:
             # It has lost its memory, or somebody has deleted the account there.
             await self.engine_accounts.ensure(account, intent.engine_url, again=True)
             if intent.may_be_paid:
                 # With the account it may have forgotten the key: it would pay once more.
                 return EngineAnswer(_NOT_FOUND, _FORGOTTEN)
-            answer = await self._ask(intent)
+            answer = await self._ask(intent, before)
         return answer
 
-    async def _ask(self, intent: SettlementIntent) -> EngineAnswer:
+    async def _ask(self, intent: SettlementIntent, before: Before) -> EngineAnswer:
         quantity = Quantity(intent.amount, intent.scale)
         return await self._client.settle(
-            intent.engine_url, intent.account_id, quantity, intent.settlement_id
+            intent.engine_url, intent.account_id, quantity, intent.settlement_id, before
         )
 
     def _alert(self, intent: SettlementIntent) -> None:

@@ -75,6 +75,7 @@ class NodeSettling:
         """Hear of accounts as they come and go, and of what is due."""
         wiring.on_opened.append(self.settlement.account_opened)
         wiring.on_shut.append(self.settlement.account_shut)
+        self._accounts.on_closing.append(self.settlement.records_without)
         self._accounts.on_closed.append(self.settlement.account_closed)
         events.on_settle = self.settlement.due
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastilp._core.packet import Fulfill, Prepare, Reject, decode
-from fastilp.control import settlement_messages
+from fastilp.control import engine_client, settlement_messages
 from fastilp.control.idempotency import PARTS, Idempotency
 from fastilp.control.settlement_calls import EngineReply
 from fastilp.storage.outbox import LEFTOVERS
@@ -388,6 +388,31 @@ def test_messages_of_one_peer_do_not_pile_up(
         await other.stop()
 
     asyncio.run(run())
+
+
+def test_an_engine_that_keeps_silent_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_client, "_SILENCE_SECONDS", 0.2)
+
+    async def run() -> None:
+        engine = Rfc38Engine()
+        await engine.start()
+        engine.reply = HANG
+        async with World(tmp_path) as world:
+            bob = world.create("bob", settlement_engine_url=engine.url).account
+            asked = asyncio.ensure_future(world.messages.handle(bob, settle(b"ping")))
+            await soon(lambda: _message_keys(engine))
+            engine.reply = b"pong"
+            assert await asked == Fulfill(fulfillment=bytes(32), data=b"pong")
+            assert len(_message_keys(engine)) >= 2 and len(set(_message_keys(engine))) == 1
+        await engine.stop()
+
+    asyncio.run(run())
+
+
+def _message_keys(engine: Rfc38Engine) -> list[str | None]:
+    return [call.key for call in engine.calls if call.path.endswith("/messages")]
 
 
 def test_set_02_from_our_engine_to_the_peer(tmp_path: Path) -> None:

@@ -2,14 +2,18 @@
 nothing is forgotten."""
 
 import asyncio
+import contextlib
+import socket
 import uuid
 from pathlib import Path
 
 import pytest
 
+from fastilp.control.engine_client import CALLS_MAX, EngineClient, NotSentError
+from fastilp.control.quantities import Quantity
 from fastilp.errors import ConflictError
-from fastilp.storage.outbox import CREATED, GONE, PENDING, REFUSED, SENT
-from tests.settlement.rfc38_engine import PAY_AND_DROP, Rfc38Engine
+from fastilp.storage.outbox import CREATED, GONE, PENDING, REFUSED, SENT, UNWANTED
+from tests.settlement.rfc38_engine import HANG, PAY_AND_DROP, Rfc38Engine
 from tests.settlement.world import World, soon
 
 LIMITS = {"settle_threshold": 10, "settle_to": 0}
@@ -209,6 +213,104 @@ def test_an_account_that_was_gone_is_deleted_again(tmp_path: Path) -> None:
             await soon(lambda: not len(told))
             assert engine.total_paid() == 12 and not engine.accounts
             assert states(world, entry.account.id) == {engine.url: GONE}
+        await engine.stop()
+
+    asyncio.run(run())
+
+
+def test_whoever_waits_for_a_turn_has_not_asked(tmp_path: Path) -> None:
+    """An engine that hangs keeps some calls; the next one is not in doubt, in the next run too."""
+
+    async def run() -> None:
+        engine = Rfc38Engine()
+        await engine.start()
+        engine.answers.extend([HANG] * CALLS_MAX)
+        async with World(tmp_path) as world:
+            outbox = world.settlement.outbox
+            entries = [
+                world.create(f"account{number}", settlement_engine_url=engine.url)
+                for number in range(CALLS_MAX + 1)
+            ]
+            await soon(lambda: not len(world.settlement.engine_accounts))
+            for entry in entries:
+                world.settlement.settle(entry, 10)
+            await soon(lambda: outbox.tries == CALLS_MAX + 1)
+            await soon(lambda: len(engine.settlement_calls()) == CALLS_MAX)
+            assert [intent.may_be_paid for intent in outbox.open()].count(False) == 1
+        assert len(engine.settlement_calls()) == CALLS_MAX
+        async with World(tmp_path) as world:
+            await world.idle()
+            assert engine.total_paid() == 10 * (CALLS_MAX + 1)
+            found = list(world.settlement.outbox.page(None, "", 100))
+            assert [intent.may_be_paid for intent in found].count(False) == 1
+        await engine.stop()
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_never_comes_about(tmp_path: Path) -> None:
+    """Nothing has left: it is not paid for sure."""
+
+    async def run() -> None:
+        client = EngineClient(timeout_seconds=0.3)
+        with contextlib.ExitStack() as stack:
+            # Whoever comes when the queue is full is not answered at all.
+            server = stack.enter_context(socket.socket())
+            server.bind(("127.0.0.1", 0))
+            server.listen(0)
+            for _ in range(8):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(server.getsockname())
+            url = f"http://127.0.0.1:{server.getsockname()[1]}"
+            with pytest.raises(NotSentError):
+                await client.settle(url, bytes(16), Quantity(1, 0), "key")
+        with pytest.raises(NotSentError):
+            await client.settle("http://[no-host", bytes(16), Quantity(1, 0), "key")
+        await client.close()
+
+    asyncio.run(run())
+
+
+def test_an_asset_that_loses_its_engine(tmp_path: Path) -> None:
+    async def run() -> None:
+        engine = Rfc38Engine()
+        await engine.start()
+        engines = {"ABC": engine.url}
+        async with World(tmp_path, engines=engines) as world:
+            bob = world.create("bob").account
+            world.create("carol", settlement_engine_url=engine.url)
+            told = world.settlement.engine_accounts
+            await soon(lambda: len(engine.accounts) == 2 and not len(told))
+            world.load(None)
+            await soon(lambda: states(world, bob.id) == {engine.url: GONE})
+            # Carol has it of her own.
+            assert len(engine.accounts) == 1
+            world.load(engines)
+            await soon(lambda: len(engine.accounts) == 2 and not len(told))
+        # The settings are others in the next run.
+        async with World(tmp_path) as world:
+            await soon(lambda: states(world, bob.id) == {engine.url: GONE})
+            assert engine.accounts == {str(uuid.UUID(bytes=world.entry("carol").account.id))}
+        await engine.stop()
+
+    asyncio.run(run())
+
+
+def test_a_node_that_ends_as_it_closes_an_account(tmp_path: Path) -> None:
+    async def run() -> None:
+        engine = Rfc38Engine()
+        await engine.start()
+        async with World(tmp_path) as world:
+            account = world.create("bob", settlement_engine_url=engine.url).account
+            await soon(lambda: engine.accounts and not len(world.settlement.engine_accounts))
+            # All that happens behind the transaction is lost.
+            world.accounts.on_closed.remove(world.settlement.account_closed)
+            await world.accounts.close("bob")
+            assert states(world, account.id) == {engine.url: UNWANTED}
+        async with World(tmp_path) as world:
+            await soon(lambda: not engine.accounts)
+            await soon(lambda: states(world, account.id) == {engine.url: GONE})
         await engine.stop()
 
     asyncio.run(run())

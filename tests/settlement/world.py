@@ -50,6 +50,7 @@ class World:
         settle_every_seconds: float | None = None,
         incoming_token: str | None = None,
         tokens: dict[str, str] | None = None,
+        engines: dict[str, str] | None = None,
     ) -> None:
         self.ledger = Ledger.open(str(path))
         self.switch = Switch(self.ledger, ADDRESS)
@@ -67,6 +68,7 @@ class World:
             settle_every_seconds=settle_every_seconds,
             first_interval_ms=2,
         )
+        self.accounts.on_closing.append(self.settlement.records_without)
         self.accounts.on_closed.append(self.settlement.account_closed)
         self.punts = Punts(self.switch, self.accounts.details, lambda: None)
         self.messages = EngineMessages(
@@ -82,7 +84,7 @@ class World:
         )
         self.links: dict[str, Link] = {}
         self.accounts.restore()
-        self.tables.load({}, {}, Decimal(0))
+        self.load(engines)
 
     async def __aenter__(self) -> "World":
         self.settlement.restore()
@@ -101,6 +103,10 @@ class World:
         if error is None:
             self.check()
         self.ledger.close()
+
+    def load(self, engines: dict[str, str] | None) -> None:
+        """What the settings' file says."""
+        self.tables.load({}, {}, Decimal(0), engines=engines)
 
     @staticmethod
     def now_ms() -> int:
