@@ -24,6 +24,7 @@ PAY_AND_DROP = -2
 DROP = -3
 """Lose the call."""
 CREATED = 201
+DELETED = 204
 
 
 class Call(NamedTuple):
@@ -43,6 +44,7 @@ class Rfc38Engine:
         self.answers: deque[int] = deque()
         """How to answer the next settlements."""
         self.create_answers: deque[int] = deque()
+        self.delete_answers: deque[int] = deque()
         self.reply: bytes | int = b"pong"
         """To messages: a body, or an error's status."""
         self.url = ""
@@ -94,8 +96,10 @@ class Rfc38Engine:
 
     async def _delete(self, request: web.Request) -> web.Response:
         await self._seen(request)
-        self.accounts.discard(request.match_info["id"])
-        return web.Response(status=204)
+        status = self.delete_answers.popleft() if self.delete_answers else DELETED
+        if status == DELETED:
+            self.accounts.discard(request.match_info["id"])
+        return web.Response(status=status)
 
     async def _settle(self, request: web.Request) -> web.StreamResponse:
         call = await self._seen(request)

@@ -36,7 +36,10 @@ def test_an_engine_with_a_new_url_keeps_its_accounts(tmp_path: Path) -> None:
             account = world.create("bob", settlement_engine_url=engine.url, **LIMITS).account
             told = world.settlement.engine_accounts
             await soon(lambda: not len(told))
+            engine.delete_answers.extend([503] * 10_000)
             told.set(account.id, "bob", moved)
+            await soon(lambda: states(world, account.id)[moved] == CREATED)
+            engine.delete_answers.clear()
             await soon(lambda: not len(told))
             assert "DELETE" in [call.method for call in engine.calls]
             assert engine.accounts == {str(uuid.UUID(bytes=account.id))}
