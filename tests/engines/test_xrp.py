@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastilp.engines import NotNowError, Quantity
+from fastilp.engines import NotNowError, Quantity, failures
 from fastilp.engines.conformance.suite import Options, run
 from fastilp.engines.xrp.stand_in import GENESIS_SECRET, StandIn
 from fastilp.errors import ConfigError
@@ -404,3 +404,28 @@ async def test_expiry_is_judged_after_the_ledgers_were_asked_for(tmp_path: Path)
         outgoing._rpc.ledger = ask  # type: ignore[method-assign]
         await until(lambda: both.credits() and both.has_paid(1))
         assert both.credits() == [500] == paid(found.ledger)
+
+
+async def test_payments_that_fail_on_the_ledger_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The payee's account goes after a payment was submitted: each costs its fee. After the third
+    none is made for an hour."""
+    async with stand_in() as found, pair(tmp_path, found.url) as both:
+        await both.settle(500)
+        for _ in range(failures.FREE):
+            await until(lambda: found.ledger._open)
+            gone = found.ledger.validated.accounts.pop(ADDRESSES[1])
+            found.ledger.validated.burned += gone.balance
+            found.ledger.close()
+            found.ledger.fund(ADDRESSES[1], FUNDS)
+            found.ledger.close()
+        await until(lambda: "3 payments in a row failed" in " ".join(both.payer.problems()))
+        assert both.signed() == [] and both.credits() == [] == paid(found.ledger)
+        assert len(payments(found.ledger)) == failures.FREE
+        monkeypatch.setattr(failures, "WAIT_FIRST_MS", 0)
+        while not (both.credits() and both.has_paid(1)):
+            found.ledger.close()
+            await asyncio.sleep(0.05)
+        assert both.credits() == [500] == paid(found.ledger)
+        assert len(payments(found.ledger)) == failures.FREE + 1

@@ -72,7 +72,7 @@ class EthereumEngine(Engine[EthereumSettings]):
         peer = self.handshake.peer(account_id)
         if peer is None:
             raise NotNowError("the peer has not told its address yet")
-        await self.outgoing.pay(peer, quantity.amount, key, await self._chain())
+        await self.outgoing.pay(account_id, peer, quantity.amount, key, await self._chain())
 
     def problems(self) -> list[str]:
         found = [self._rpc.trouble, self._watch_trouble]

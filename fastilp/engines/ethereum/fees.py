@@ -8,8 +8,6 @@ from fastilp.engines.ethereum.rpc import Rpc, RpcError, as_number
 
 _TIP_WEI = 1_000_000_000
 TRANSFER_GAS = 21_000
-# What Interledger.rs takes where the node cannot tell.
-FALLBACK_GAS = 100_000
 
 Fees = dict[str, int]
 """`gasPrice`, or `maxFeePerGas` and `maxPriorityFeePerGas`: fields of a transaction."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from fastilp.engines import failures
 from fastilp.engines.context import Context, OwnChange
 from fastilp.engines.errors import EngineError
 from fastilp.engines.ethereum.signing import Key, address_of, bytes_of, signer_of
@@ -83,6 +84,7 @@ class Handshake:
                 change.delete(f"address/{peer['own_address']}")
             change.delete(f"peer/{account_id}")
             change.delete(f"challenges/{account_id}")
+            failures.forget(change, account_id)
 
     def _take_answer(self, account_id: str, given: dict[str, Any]) -> None:
         with self._context.change() as change:

@@ -5,18 +5,21 @@ that replaces it, at a higher fee, has the same nonce: so the payment is made at
 done when it is mined and has its confirmations. If the transaction failed, or the nonce was used by
 a transaction of another program with our key, then ours can never be mined any more, and the
 payment gets a new one. That must be seen in a block: what cannot be told is waited for.
+
+The payee may be a contract, whose work we pay for: what would fail, or takes more than `max_gas`,
+gets no nonce, and what fails on the chain all the same is tried less and less often.
 """
 
 import asyncio
 import contextlib
 import time
-from typing import Any
+from typing import Any, NoReturn
 
+from fastilp.engines import failures
 from fastilp.engines.backoff import now_ms
 from fastilp.engines.context import Context
 from fastilp.engines.errors import NotNowError
 from fastilp.engines.ethereum.fees import (
-    FALLBACK_GAS,
     TRANSFER_GAS,
     Fees,
     bumped,
@@ -45,7 +48,7 @@ class Outgoing:
         # Of the choice of nonces: two payments at the same time must not choose the same.
         self._lock = asyncio.Lock()
 
-    async def pay(self, to: str, units: int, key: str, chain_id: int) -> None:
+    async def pay(self, account_id: str, to: str, units: int, key: str, chain_id: int) -> None:
         """Returns when it is done. Raises NotNowError to be called again."""
         with self._context.read() as records:
             if records.get(f"paid/{key}") is not None:
@@ -53,7 +56,8 @@ class Outgoing:
             record = records.get(f"sent/{key}")
         if record is None:
             async with self._lock:
-                record = await self._prepare(to, units, key, chain_id)
+                self._check_failures(account_id)
+                record = await self._prepare(account_id, to, units, key, chain_id)
         while record is not None:
             await self._send(record)
             record = await self._wait(key, record)
@@ -75,7 +79,9 @@ class Outgoing:
                 if record["done_ms"] < now_ms() - KEPT_MS:
                     change.delete(name)
 
-    async def _prepare(self, to: str, units: int, key: str, chain_id: int) -> dict[str, Any]:
+    async def _prepare(
+        self, account_id: str, to: str, units: int, key: str, chain_id: int
+    ) -> dict[str, Any]:
         """Chooses the nonce, signs, writes down."""
         token = self._settings.token_address
         fields: dict[str, Any] = {"to": to, "value": units, "chainId": chain_id}
@@ -85,12 +91,18 @@ class Outgoing:
         fees = await market(
             self._rpc, self._settings.transaction_type, self._settings.max_fee_per_gas
         )
-        fields["gas"] = await self._gas(fields)
+        try:
+            fields["gas"] = await self._gas(fields)
+        except RpcError as error:
+            # What there is no money for would fail as well; that is the better word for it.
+            await self._check_funds(fields | {"gas": TRANSFER_GAS}, fees, units)
+            raise NotNowError(f"the payment to {to} would fail: {error}") from None
         await self._check_funds(fields, fees, units)
         nonces = [record["fields"]["nonce"] + 1 for record in self._pending()]
         count = await self._count("pending")
         fields["nonce"] = max([count, *nonces])
         record = {
+            "account": account_id,
             "fields": _texts(fields),
             "units": str(units),
             "block": await self._rpc.number("eth_blockNumber"),
@@ -101,14 +113,18 @@ class Outgoing:
 
     async def _gas(self, fields: dict[str, Any]) -> int:
         call = {"from": self._key.address, "to": fields["to"], "value": hex(fields["value"])}
-        try:
-            found = await self._rpc.number(
-                "eth_estimateGas", call | {"data": fields.get("data", "0x")}
-            )
-        except RpcError:
-            return FALLBACK_GAS
+        found = await self._rpc.number("eth_estimateGas", call | {"data": fields.get("data", "0x")})
+        most = self._settings.gas_max
+        if found > most:
+            message = f"the payment to {fields['to']} takes {found} gas, and `max_gas` is {most}"
+            raise NotNowError(message)
         # A contract's cost may change until it is mined; what is not used is not paid.
-        return found if found == TRANSFER_GAS else found * 5 // 4
+        return found if found == TRANSFER_GAS else min(found * 5 // 4, most)
+
+    def _check_failures(self, account_id: str) -> None:
+        busy = any(record["account"] == account_id for record in self._pending())
+        with self._context.read() as records:
+            failures.check(records, account_id, busy)
 
     async def _check_funds(self, fields: dict[str, Any], fees: Fees, units: int) -> None:
         """A nonce once chosen must be used, so what cannot be paid does not get one."""
@@ -168,7 +184,7 @@ class Outgoing:
             deep = head - self._settings.confirmations
             receipt = await self._receipt(record)
             if receipt is not None and as_number(receipt["blockNumber"]) <= deep:
-                self._ended(key, receipt)
+                self._ended(key, record, receipt)
                 return None
             if receipt is None and deep >= 0 and await self._count(hex(deep)) > nonce:
                 other = await self._user_of(nonce, record["block"], deep)
@@ -203,20 +219,23 @@ class Outgoing:
                 return receipt
         return None
 
-    def _ended(self, key: str, receipt: dict[str, Any]) -> None:
+    def _ended(self, key: str, record: dict[str, Any], receipt: dict[str, Any]) -> None:
         transaction_hash = str(receipt["transactionHash"])
         if as_number(receipt.get("status", "0x1")) != 1:
-            self._give_up(key, f"the transaction {transaction_hash} failed")
-        done = {"hash": transaction_hash, "done_ms": now_ms()}
+            self._give_up(key, f"the transaction {transaction_hash} failed", record["account"])
         with self._context.change() as change:
-            change.put(f"paid/{key}", done)
+            change.put(f"paid/{key}", {"hash": transaction_hash, "done_ms": now_ms()})
             change.delete(f"sent/{key}")
+            failures.forget(change, record["account"])
         self._context.log.info("paid", key=key, transaction=transaction_hash)
 
-    def _give_up(self, key: str, why: str) -> None:
-        """Nothing of it can be mined any more. The next call makes a new transaction."""
+    def _give_up(self, key: str, why: str, account_id: str | None = None) -> NoReturn:
+        """Nothing of it can be mined any more. The next call makes a new transaction.
+        `account_id`: whose payee it failed at."""
         with self._context.change() as change:
             change.delete(f"sent/{key}")
+            if account_id is not None:
+                failures.add(change, account_id, why)
         raise NotNowError(why)
 
     async def _replace(self, key: str, record: dict[str, Any]) -> dict[str, Any]:

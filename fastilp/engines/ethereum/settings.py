@@ -10,6 +10,10 @@ from fastilp.engines.settings import EngineSettings
 _KEY = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
 _ADDRESS = re.compile(r"(?:0x)?[0-9a-fA-F]{40}")
 
+# A plain payment takes 21,000; a contract as payee may take more, at our cost.
+ETHER_GAS_MAX = 100_000
+TOKEN_GAS_MAX = 300_000
+
 
 class EthereumSettings(EngineSettings):
     private_key: SecretStr = Field(description="32 bytes in hex: whose account pays.")
@@ -41,6 +45,17 @@ class EthereumSettings(EngineSettings):
     max_fee_per_gas: int | None = Field(
         None, ge=1, description="Wei per gas that are never exceeded."
     )
+    max_gas: int | None = Field(
+        None,
+        ge=21_000,
+        description="Gas that a payment never exceeds; 100000 without it, 300000 of a token.",
+    )
+
+    @property
+    def gas_max(self) -> int:
+        if self.max_gas is not None:
+            return self.max_gas
+        return ETHER_GAS_MAX if self.token_address is None else TOKEN_GAS_MAX
 
     @field_validator("private_key")
     @classmethod

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from fastilp.engines import failures
 from fastilp.engines.context import Context, OwnChange, Records
 from fastilp.engines.errors import EngineError
 from fastilp.engines.parking import credit_parked
@@ -80,6 +81,7 @@ class PeerAccounts:
             if known is not None:
                 change.put(f"account/{account_id}", known | {"closed": True})
             change.delete(f"peer/{account_id}")
+            failures.forget(change, account_id)
 
 
 def is_ours(records: Records, tag: int | None) -> bool:

@@ -68,7 +68,9 @@ class XrpEngine(Engine[XrpSettings]):
 
     async def send_money(self, account_id: str, quantity: Quantity, key: str) -> None:
         await self._check_network()
-        await self.outgoing.pay(lambda: self.accounts.details(account_id), quantity.amount, key)
+        await self.outgoing.pay(
+            account_id, lambda: self.accounts.details(account_id), quantity.amount, key
+        )
 
     def problems(self) -> list[str]:
         said = [

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fastilp.engines import failures
 from fastilp.engines.backoff import now_ms
 from fastilp.engines.context import Context
 from fastilp.engines.errors import NotNowError
@@ -37,7 +38,7 @@ class Outgoing:
         self.said: dict[str, str] = {}
         """What the node says to a payment that is on its way, by key, if that is a fault."""
 
-    async def pay(self, find: Find, drops: int, key: str) -> None:
+    async def pay(self, account_id: str, find: Find, drops: int, key: str) -> None:
         """`find`: where to, asked for when it is signed. Returns when it is validated. Raises
         NotNowError to be called again."""
         with self._context.read() as records:
@@ -46,7 +47,7 @@ class Outgoing:
             record = records.get(f"sent/{key}")
         while True:
             if record is None:
-                record = await self._prepare(await find(), drops, key)
+                record = await self._prepare(account_id, await find(), drops, key)
                 await self._submit(key, record)
             if await self._is_validated(key, record):
                 return
@@ -68,9 +69,12 @@ class Outgoing:
                 if record["done_ms"] < now_ms() - KEPT_MS:
                     change.delete(name)
 
-    async def _prepare(self, to: Details, drops: int, key: str) -> dict[str, Any]:
+    async def _prepare(
+        self, account_id: str, to: Details, drops: int, key: str
+    ) -> dict[str, Any]:
         """Chooses the sequence, signs, writes down."""
         async with self._lock:
+            self._check_failures(account_id)
             ledger = await self._rpc.ledger()
             fee = await self._fee()
             sequence = await self._sequence(ledger, drops + fee)
@@ -90,6 +94,7 @@ class Outgoing:
                 fields["NetworkID"] = ledger.network_id
             blob, transaction_hash = self._wallet.sign(fields)
             record = {
+                "account": account_id,
                 "blob": blob,
                 "hash": transaction_hash,
                 "sequence": sequence,
@@ -100,6 +105,11 @@ class Outgoing:
             with self._context.change() as change:
                 change.put(f"sent/{key}", record)
         return record
+
+    def _check_failures(self, account_id: str) -> None:
+        busy = any(record["account"] == account_id for _, record in self._pending())
+        with self._context.read() as records:
+            failures.check(records, account_id, busy)
 
     async def _fee(self) -> int:
         drops = field(await self._rpc.call("fee"), "drops", dict)
@@ -225,17 +235,21 @@ class Outgoing:
 
     def _ended(self, key: str, record: dict[str, Any], found: dict[str, Any]) -> None:
         result = field(found, "meta", dict).get("TransactionResult")
-        if result != "tesSUCCESS":
-            self._give_up(key)
-            raise NotNowError(f"the transaction {record['hash']} failed: {result}")
-        with self._context.change() as change:
-            change.put(f"paid/{key}", {"hash": record["hash"], "done_ms": now_ms()})
-            change.delete(f"sent/{key}")
+        why = f"the transaction {record['hash']} failed: {result}"
         self.said.pop(key, None)
+        with self._context.change() as change:
+            change.delete(f"sent/{key}")
+            if result == "tesSUCCESS":
+                change.put(f"paid/{key}", {"hash": record["hash"], "done_ms": now_ms()})
+                failures.forget(change, record["account"])
+            else:
+                failures.add(change, record["account"], why)
+        if result != "tesSUCCESS":
+            raise NotNowError(why)
         self._context.log.info("paid", key=key, transaction=record["hash"])
 
     def _give_up(self, key: str) -> None:
-        """No ledger can contain it any more, or one does and it moved nothing."""
+        """No ledger can contain it any more."""
         self.said.pop(key, None)
         with self._context.change() as change:
             change.delete(f"sent/{key}")
