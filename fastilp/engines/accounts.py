@@ -54,7 +54,11 @@ class Accounts:
 
     async def create(self, account_id: str) -> None:
         """Returns when it is taken, at best when it is set up. Raises EngineError if the peer was
-        reached and will not do."""
+        reached and will not do, StorageError if there is no room for it."""
+        with self._store.read() as view:
+            is_new = view.get(ACCOUNTS, account_id) is None
+        if is_new:
+            self._store.check_room()
         with self._store.write() as change:
             record = change.get(ACCOUNTS, account_id) or {"ready": False, "closing": False}
             # One that is being closed begins anew: who knows how far that has come.

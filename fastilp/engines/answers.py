@@ -4,19 +4,28 @@ payment. Imports the neighbours.
 The same key and call get the same answer without anything being done again, another call under the
 key gets 409, and a call that comes while the first one is under way waits for it. Only successes
 are kept: a refused call has changed nothing and may be tried again.
+
+Calls about accounts are the connector's, and their answers are in the store for days. A message is
+the peer's, as many as it likes: their answers are in memory for minutes, so many of each account.
 """
 
 import asyncio
+import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastilp.engines.backoff import now_ms
 from fastilp.engines.errors import EngineError
-from fastilp.engines.store import ANSWERS, Store
+from fastilp.engines.store import ANSWERS, Change, Store
 
 # RFC 38: at least 24 hours since the last use.
 KEPT_MS = 7 * 24 * 3_600_000
+# A connector repeats a message for as long as the packet lasts that brought it.
+RECENT_S = 600
+RECENT_MAX = 64
+RECENT_BYTES_MAX = 1 << 17
 
 
 class Reply(NamedTuple):
@@ -25,15 +34,28 @@ class Reply(NamedTuple):
     body: bytes
 
 
+class _Recent(NamedTuple):
+    digest: str
+    reply: Reply
+    until_s: float
+
+
 class Answers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._running: dict[str, tuple[str, asyncio.Event]] = {}
+        self._recent: dict[str, OrderedDict[str, _Recent]] = {}
+        """By account and key, the oldest first."""
 
     async def once(
-        self, key: str | None, call: bytes, act: Callable[[], Awaitable[Reply]]
+        self,
+        key: str | None,
+        call: bytes,
+        act: Callable[[], Awaitable[Reply]],
+        messenger: str | None = None,
     ) -> Reply:
-        """`call` is everything that makes two calls the same."""
+        """`call` is everything that makes two calls the same. `messenger`: the account that sends
+        it as a message."""
         if key is None:
             return await act()
         digest = sha256(call).hexdigest()
@@ -42,29 +64,42 @@ class Answers:
             if other != digest:
                 raise _tied()
             await ended.wait()
-        kept = self._kept(key, digest)
+        kept = self._kept(key, digest, messenger)
         if kept is not None:
             return kept
         ended = asyncio.Event()
         self._running[key] = (digest, ended)
         try:
             reply = await act()
-            self._keep(key, digest, reply)
+            if messenger is None:
+                self._keep(key, digest, reply)
+            else:
+                self._keep_recent(messenger, key, digest, reply)
         finally:
             del self._running[key]
             ended.set()
         return reply
 
-    def sweep(self) -> int:
-        """Forget what nobody has asked for in a long time. Returns how many."""
+    async def sweep(self) -> None:
+        """Forget what nobody has asked for in a long time."""
         before_ms = now_ms() - KEPT_MS
-        with self._store.write() as change:
-            old = [name for name, kept in change.items(ANSWERS) if kept["used_ms"] < before_ms]
-            for name in old:
-                change.delete(ANSWERS, name)
-        return len(old)
 
-    def _kept(self, key: str, digest: str) -> Reply | None:
+        def forget(change: Change, name: str, record: Any) -> None:
+            if record["used_ms"] < before_ms:
+                change.delete(ANSWERS, name)
+
+        await self._store.walk(ANSWERS, forget)
+        for account_id in list(self._recent):
+            self._forget_recent(account_id)
+
+    def _kept(self, key: str, digest: str, messenger: str | None) -> Reply | None:
+        """Raises EngineError if it is that of another call."""
+        if messenger is not None:
+            self._forget_recent(messenger)
+            recent = self._recent.get(messenger, {}).get(key)
+            if recent is not None and recent.digest != digest:
+                raise _tied()
+            return None if recent is None else recent.reply
         with self._store.write() as change:
             kept = change.get(ANSWERS, key)
             if kept is None:
@@ -75,6 +110,9 @@ class Answers:
         return Reply(kept["status"], kept["type"], bytes.fromhex(kept["body"]))
 
     def _keep(self, key: str, digest: str, reply: Reply) -> None:
+        if self._store.problem():
+            # What is left is for payments: then the call would be done again.
+            return
         record = {
             "digest": digest,
             "status": reply.status,
@@ -84,6 +122,23 @@ class Answers:
         }
         with self._store.write() as change:
             change.put(ANSWERS, key, record)
+
+    def _keep_recent(self, account_id: str, key: str, digest: str, reply: Reply) -> None:
+        kept = self._recent.setdefault(account_id, OrderedDict())
+        kept[key] = _Recent(digest, reply, time.monotonic() + RECENT_S)
+        size = sum(len(each.reply.body) for each in kept.values())
+        while len(kept) > RECENT_MAX or size > RECENT_BYTES_MAX:
+            _, oldest = kept.popitem(last=False)
+            size -= len(oldest.reply.body)
+
+    def _forget_recent(self, account_id: str) -> None:
+        kept, now_s = self._recent.get(account_id), time.monotonic()
+        if kept is None:
+            return
+        while kept and next(iter(kept.values())).until_s <= now_s:
+            kept.popitem(last=False)
+        if not kept:
+            del self._recent[account_id]
 
 
 def _tied() -> EngineError:

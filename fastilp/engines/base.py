@@ -56,5 +56,6 @@ class Engine(ABC, Generic[Settings]):
         raise EngineError("this engine takes no messages", status=400)
 
     def problems(self) -> list[str]:
-        """Sentences for an operator: why payments do not move now."""
+        """Sentences for an operator: why payments do not move now. Empty ones do not count, and
+        the same one counts once."""
         return []

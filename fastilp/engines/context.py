@@ -5,17 +5,18 @@ An engine changes its records and credits a payment in one transaction: `with co
 change` makes both last, or neither.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 
 from fastilp.engines.connector import Connector
 from fastilp.engines.credits import Credits
+from fastilp.engines.outbox import WAITING
 from fastilp.engines.quantity import Quantity
-from fastilp.engines.store import ACCOUNTS, ENGINE, Change, Store, View
+from fastilp.engines.store import ACCOUNTS, CREDITS, ENGINE, PAYMENTS, Change, Store, View
 
 
 class Records:
@@ -31,6 +32,15 @@ class Records:
     def items(self, prefix: str) -> list[tuple[str, Any]]:
         """In the order of their names."""
         return self._view.items(ENGINE, prefix)
+
+    def is_waiting(self, key: str) -> bool:
+        """Whether this payment is still asked for."""
+        record = self._view.get(PAYMENTS, key)
+        return record is not None and record["state"] == WAITING
+
+    def is_credited(self, key: str) -> bool:
+        """Whether this payment on the ledger was credited, to whomever."""
+        return self._view.get(CREDITS, key) is not None
 
     def first(self, prefix: str) -> tuple[str, Any]:
         """Raises LookupError if there is none."""
@@ -77,6 +87,14 @@ class Context:
         self.registry = registry
         """For metrics of the engine's own."""
         self.log = structlog.get_logger("fastilp.engine")
+
+    def gauge(self, name: str, text: str, look: Callable[[], float]) -> None:
+        """A figure of the engine's own: `look` is called when somebody asks."""
+        Gauge(f"fastilp_engine_{name}", text, registry=self.registry).set_function(look)
+
+    def check_room(self) -> None:
+        """Before something is written that is not about money. Raises StorageError."""
+        self._store.check_room()
 
     @contextmanager
     def read(self) -> Iterator[Records]:

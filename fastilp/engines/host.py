@@ -15,22 +15,19 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from fastilp.engines.accounts import Accounts
 from fastilp.engines.answers import Answers
-from fastilp.engines.backoff import now_ms
 from fastilp.engines.base import Engine
 from fastilp.engines.connector import Connector
 from fastilp.engines.context import Context
 from fastilp.engines.credits import Credits
-from fastilp.engines.outbox import DONE, Outbox
+from fastilp.engines.outbox import Outbox
 from fastilp.engines.payments import Payments
 from fastilp.engines.quantity import Quantity
 from fastilp.engines.server import Api
 from fastilp.engines.settings import EngineSettings
-from fastilp.engines.store import ACCOUNTS, PAYMENTS, Store
+from fastilp.engines.store import ACCOUNTS, Store
 from fastilp.errors import ConfigError, StorageError
 
 SWEEP_EVERY_S = 3_600
-# A repeated call that comes later than this is taken for a new one.
-PAYMENTS_KEPT_MS = 90 * 24 * 3_600_000
 STOP_WAIT_S = 5.0
 
 Settings = TypeVar("Settings", bound=EngineSettings)
@@ -46,7 +43,7 @@ class Host:
             settings.connector_url, None if token is None else token.get_secret_value()
         )
         self._registry = CollectorRegistry()
-        self._store = Store(Path(settings.data_dir))
+        self._store = Store(Path(settings.data_dir), settings.store_bytes_max)
         self._credits = Credits(self._store, self._connector, settings)
         context = Context(self._store, self._connector, self._credits, self._registry)
         self.engine = kind(context, settings)
@@ -98,7 +95,9 @@ class Host:
         return await self.engine.receive_message(account_id, message)
 
     def problems(self) -> list[str]:
-        found = list(self.engine.problems())
+        found = [text for text in dict.fromkeys(self.engine.problems()) if text]
+        if self._store.problem():
+            found.append(self._store.problem())
         found += [f"account {name}: {why}" for name, why in self._accounts.failing.items()]
         for word, outbox in self.outboxes():
             found += [f"{word} {key}: {note}" for key, note in outbox.failing.items()]
@@ -110,6 +109,9 @@ class Host:
     def account_count(self) -> int:
         with self._store.read() as view:
             return view.count(ACCOUNTS)
+
+    def store_bytes(self) -> int:
+        return self._store.used_bytes()
 
     def unready_count(self) -> int:
         return self._accounts.unready_count
@@ -139,18 +141,11 @@ class Host:
     async def _sweep(self) -> None:
         while True:
             try:
-                self._answers.sweep()
-                self._sweep_payments()
+                await self._answers.sweep()
+                await self._payments.sweep()
             except StorageError as error:
                 self.engine.context.log.error("the store refuses", why=str(error))
             await asyncio.sleep(SWEEP_EVERY_S)
-
-    def _sweep_payments(self) -> None:
-        before_ms = now_ms() - PAYMENTS_KEPT_MS
-        with self._store.write() as change:
-            for name, record in change.items(PAYMENTS):
-                if record["state"] == DONE and record["done_ms"] < before_ms:
-                    change.delete(PAYMENTS, name)
 
 
 class _Figures:
@@ -168,6 +163,9 @@ class _Figures:
             f"{name}_accounts_unready",
             "Accounts that are still to be set up, or to go.",
             value=self._host.unready_count(),
+        )
+        yield GaugeMetricFamily(
+            f"{name}_store_bytes", "Used of the store.", value=self._host.store_bytes()
         )
         for word, outbox in self._host.outboxes():
             figures: list[tuple[Any, str, str, int]] = [

@@ -23,7 +23,7 @@ _log = structlog.get_logger("fastilp.engine")
 
 def park(change: OwnChange, owner: str, key: str, units: int, **notes: Any) -> None:
     """`key` names the payment for ever, `notes` are for the reader of the store and the log."""
-    if change.get(f"parked/{owner}/{key}") is not None:
+    if change.is_credited(key) or change.get(f"parked/{owner}/{key}") is not None:
         return
     _log.warning("payment of nobody", owner=owner, key=key, units=str(units), **notes)
     if parked_count(change) >= PARKED_MAX:

@@ -2,10 +2,12 @@
 
 Taking one is a single transaction: the record under its key, the account's leftover added, the part
 that is too fine for the ledger kept as the new leftover. Only then the connector is told that it is
-taken, and only then the ledger is touched. The record answers repeated calls as long as it is kept.
+taken, and only then the ledger is touched. The record answers repeated calls as long as it is kept,
+and after that a digest of it: a connector may repeat what it noted a year ago.
 """
 
 from collections.abc import Awaitable, Callable
+from hashlib import blake2b
 from typing import Any
 
 from fastilp.engines.backoff import now_ms
@@ -13,7 +15,14 @@ from fastilp.engines.errors import EngineError
 from fastilp.engines.outbox import DONE, WAITING, Outbox
 from fastilp.engines.quantity import Quantity
 from fastilp.engines.settings import EngineSettings
-from fastilp.engines.store import ACCOUNTS, LEFTOVERS, PAYMENTS, Change, Store, View
+from fastilp.engines.store import ACCOUNTS, LEFTOVERS, PAID, PAYMENTS, Change, Store, View
+
+# For a person to read.
+KEPT_MS = 90 * 24 * 3_600_000
+# A repeated call that comes later than this is taken for a new one. fastilp's own records of
+# settlements can be repeated for 400 days.
+DIGEST_KEPT_MS = 3 * 366 * 24 * 3_600_000
+_DIGEST_BYTES = 16
 
 Send = Callable[[str, Quantity, str], Awaitable[None]]
 NOTHING = Quantity(0, 0)
@@ -32,12 +41,29 @@ class Payments:
     ) -> None:
         """Returns when it is on the disk, or was before. Raises EngineError."""
         with self._store.write() as change:
-            kept = change.get(PAYMENTS, key)
-            if kept is None:
+            digest = _known_digest(change, key)
+            if digest is None:
                 self._take(change, account_id, quantity, key, scale, units_max)
-            elif (kept["account"], Quantity.of_json(kept)) != (account_id, quantity):
+            elif digest != _digest(account_id, quantity):
                 raise EngineError("this Idempotency-Key was used for another call", status=409)
         self.outbox.wake()
+
+    async def sweep(self) -> None:
+        """Of what was done long ago a digest is enough; of what is older still, nothing."""
+        moment_ms = now_ms()
+
+        def shorten(change: Change, key: str, record: Any) -> None:
+            if record["state"] == DONE and record["done_ms"] < moment_ms - KEPT_MS:
+                digest = _digest(record["account"], Quantity.of_json(record))
+                change.put(PAID, key, [digest, record["done_ms"]])
+                change.delete(PAYMENTS, key)
+
+        def forget(change: Change, key: str, record: Any) -> None:
+            if record[1] < moment_ms - DIGEST_KEPT_MS:
+                change.delete(PAID, key)
+
+        await self._store.walk(PAYMENTS, shorten)
+        await self._store.walk(PAID, forget)
 
     def _take(
         self,
@@ -72,6 +98,20 @@ class Payments:
     async def _pay(self, key: str, record: Any) -> None:
         units = Quantity(int(record["units"]), record["unit_scale"])
         await self._send(record["account"], units, key)
+
+
+def _known_digest(view: View, key: str) -> str | None:
+    """Of the settlement that had this key."""
+    kept = view.get(PAYMENTS, key)
+    if kept is not None:
+        return _digest(kept["account"], Quantity.of_json(kept))
+    old = view.get(PAID, key)
+    return None if old is None else str(old[0])
+
+
+def _digest(account_id: str, quantity: Quantity) -> str:
+    call = f"{account_id} {quantity.amount} {quantity.scale}"
+    return blake2b(call.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def leftover(view: View, account_id: str) -> Quantity:

@@ -129,13 +129,17 @@ class Api:
             answer = await self._desk.message(account_id, body)
             return Reply(201, "application/octet-stream", answer)
 
-        return await self._once(request, body, act)
+        return await self._once(request, body, act, account_id)
 
     async def _once(
-        self, request: web.Request, body: bytes, act: Callable[[], Awaitable[Reply]]
+        self,
+        request: web.Request,
+        body: bytes,
+        act: Callable[[], Awaitable[Reply]],
+        messenger: str | None = None,
     ) -> web.Response:
         call = f"{request.method} {request.path}\0".encode() + body
-        return _response(await self._answers.once(_key(request), call, act))
+        return _response(await self._answers.once(_key(request), call, act, messenger))
 
     async def _health(self, request: web.Request) -> web.Response:
         problems = self._desk.problems()

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from fastilp.engines.store import BYTES_MAX
 from fastilp.errors import ConfigError
 
 PREFIX = "FASTILP_ENGINE_"
@@ -30,6 +31,9 @@ class EngineSettings(BaseModel):
         "http://127.0.0.1:7771", description="Settlement listener of the connector."
     )
     data_dir: str = Field("engine-data", description="Folder of the engine's store.")
+    store_bytes_max: int = Field(
+        BYTES_MAX, ge=1 << 20, lt=1 << 46, description="The store's file never gets larger."
+    )
     incoming_token: SecretStr | None = Field(
         None, description="The bearer token that callers must show."
     )

@@ -6,9 +6,10 @@ settlement, and wants transactions in Python. Promises: a change is on the disk,
 person can read what became of money; numbers that may be large are texts.
 """
 
+import asyncio
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,19 @@ import orjson
 from fastilp.errors import StorageError
 
 # The file grows as needed up to this; an account takes some 100 bytes, a settlement 500.
-MAP_BYTES_MAX = 1 << 30
+BYTES_MAX = 1 << 30
+# What is not about money may fill three quarters: the last one is for payments and credits.
+_ROOM_PARTS, _PARTS = 3, 4
+# A transaction with more of them would hold up what else the process does.
+SLICE = 500
 # LMDB's own limit for a key; account ids and idempotency keys are shorter.
 NAME_BYTES_MAX = 511
 
-ACCOUNTS, ANSWERS, PAYMENTS, CREDITS, LEFTOVERS, ENGINE = TABLES = (
+ACCOUNTS, ANSWERS, PAYMENTS, PAID, CREDITS, LEFTOVERS, ENGINE = TABLES = (
     b"accounts",
     b"answers",
     b"payments",
+    b"paid",
     b"credits",
     b"leftovers",
     b"engine",
@@ -36,11 +42,12 @@ ACCOUNTS, ANSWERS, PAYMENTS, CREDITS, LEFTOVERS, ENGINE = TABLES = (
 class Store:
     """Of one process at a time; a second one is refused, as both would pay."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, bytes_max: int = BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
         self._lock = _locked(data_dir)
         try:
             self._environment = lmdb.open(
-                str(data_dir), map_size=MAP_BYTES_MAX, max_dbs=len(TABLES), mode=0o600
+                str(data_dir), map_size=bytes_max, max_dbs=len(TABLES), mode=0o600
             )
             self._tables = {name: self._environment.open_db(name) for name in TABLES}
         except lmdb.Error as error:
@@ -65,6 +72,38 @@ class Store:
         except lmdb.Error as error:
             raise StorageError(f"the store refuses: {error}") from None
 
+    def check_room(self) -> None:
+        """Before something is written that is not about money. Raises StorageError."""
+        if self.problem():
+            raise StorageError(self.problem())
+
+    def problem(self) -> str:
+        """A sentence for an operator; empty while there is room."""
+        used = self.used_bytes()
+        if used * _PARTS < self._bytes_max * _ROOM_PARTS:
+            return ""
+        return f"the store has {used} bytes of {self._bytes_max}: raise store_bytes_max"
+
+    def used_bytes(self) -> int:
+        """Without what was freed: the file itself never gets smaller."""
+        with self._environment.begin() as transaction:
+            found = [transaction.stat(table) for table in self._tables.values()]
+        pages = ("branch_pages", "leaf_pages", "overflow_pages")
+        return sum(each["psize"] * sum(each[name] for name in pages) for each in found)
+
+    async def walk(self, table: bytes, act: Callable[["Change", str, Any], None]) -> None:
+        """`act` on every record, a few in a transaction, and others get their turn in between."""
+        after = ""
+        while True:
+            with self.write() as change:
+                records = change.page(table, after, SLICE)
+                for name, record in records:
+                    act(change, name, record)
+            if len(records) < SLICE:
+                return
+            after = records[-1][0]
+            await asyncio.sleep(0)
+
 
 class View:
     """All tables at one moment."""
@@ -88,6 +127,18 @@ class View:
                     if not name.startswith(start):
                         break
                     found.append((name.decode(), orjson.loads(raw)))
+        return found
+
+    def page(self, table: bytes, after: str, size: int) -> list[tuple[str, Any]]:
+        """In the order of their names; `after` this one, or from the beginning."""
+        found: list[tuple[str, Any]] = []
+        with self._transaction.cursor(self._tables[table]) as cursor:
+            if not (cursor.set_range(after.encode() + b"\0") if after else cursor.first()):
+                return found
+            for key, raw in cursor:
+                found.append((bytes(key).decode(), orjson.loads(raw)))
+                if len(found) == size:
+                    break
         return found
 
     def first(self, table: bytes, prefix: str) -> tuple[str, Any]:

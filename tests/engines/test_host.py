@@ -8,10 +8,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from fastilp.engines import EngineError, NotNowError, Quantity
+from fastilp.engines import EngineError, NotNowError, Quantity, answers, paid, payments
 from fastilp.engines.accounts import ANSWER_AFTER_S
 from fastilp.engines.host import Host
-from fastilp.engines.store import LEFTOVERS
+from fastilp.engines.store import LEFTOVERS, PAID, PAYMENTS
 from fastilp.errors import ConfigError, StorageError
 from tests.engines.world import ACCOUNT, connector, fresh, running, settings, until
 
@@ -82,8 +82,9 @@ async def test_eng_07_a_key_is_one_call(tmp_path: Path) -> None:
         await until(lambda: kind.paid)
     async with running(kind, settings(tmp_path)) as (_, calls):
         assert (await calls.settle(ACCOUNT, ONE, "key")).status == 201
+        # Of messages it is forgotten: asking twice changes nothing.
         assert (await calls.call("POST", path, b"slow", headers)).body == b"wols"
-    assert (len(kind.paid), kind.calls["message"]) == (1, 1)
+    assert (len(kind.paid), kind.calls["message"]) == (1, 2)
 
 
 async def test_a_refused_call_may_be_tried_again_under_its_key(tmp_path: Path) -> None:
@@ -91,6 +92,115 @@ async def test_a_refused_call_may_be_tried_again_under_its_key(tmp_path: Path) -
         assert (await calls.settle(ACCOUNT, ONE, "key")).status == 404
         await calls.create(ACCOUNT)
         assert (await calls.settle(ACCOUNT, ONE, "key")).status == 201
+
+
+async def test_messages_fill_no_store(tmp_path: Path) -> None:
+    """They are the peer's and cost it nothing: some answers are kept, in memory, for minutes."""
+    kind = fresh()
+    async with running(kind, settings(tmp_path)) as (host, calls):
+        await calls.create(ACCOUNT)
+        path, before = f"/accounts/{ACCOUNT}/messages", host._store.used_bytes()
+        for number in range(answers.RECENT_MAX + 20):
+            await calls.call("POST", path, b"abc", {"Idempotency-Key": f"key-{number}"})
+        assert host._store.used_bytes() == before
+        assert len(host._answers._recent[ACCOUNT]) == answers.RECENT_MAX
+        asked = kind.calls["message"]
+        last = {"Idempotency-Key": f"key-{number}"}
+        assert (await calls.call("POST", path, b"abc", last)).body == b"cba"
+        assert kind.calls["message"] == asked
+        await calls.call("POST", path, b"abc", {"Idempotency-Key": "key-0"})
+        assert kind.calls["message"] == asked + 1
+        for kept in host._answers._recent.values():
+            kept.update({key: each._replace(until_s=0) for key, each in kept.items()})
+        await host._answers.sweep()
+        assert host._answers._recent == {}
+
+
+async def test_large_answers_are_kept_as_far_as_there_is_room(tmp_path: Path) -> None:
+    async with running(fresh(), settings(tmp_path)) as (host, calls):
+        await calls.create(ACCOUNT)
+        path = f"/accounts/{ACCOUNT}/messages"
+        for number in range(10):
+            headers = {"Idempotency-Key": f"key-{number}"}
+            await calls.call("POST", path, b"x" * 30_000, headers)
+        kept = host._answers._recent[ACCOUNT]
+        assert list(kept) == [f"key-{number}" for number in range(6, 10)]
+        assert sum(len(each.reply.body) for each in kept.values()) <= answers.RECENT_BYTES_MAX
+
+
+async def test_the_last_quarter_of_the_store_is_for_money(tmp_path: Path) -> None:
+    kind = fresh()
+    async with connector() as stand_in:
+        chosen = settings(tmp_path, connector_url=stand_in.url, store_bytes_max=1 << 22)
+        async with running(kind, chosen) as (host, calls):
+            await calls.create(ACCOUNT)
+            context, number = host.engine.context, 0
+            context.check_room()
+            while not host._store.problem():
+                number += 1
+                with context.change() as change:
+                    for part in range(20):
+                        change.put(f"fill/{number}/{part}", "x" * 1_000)
+            with pytest.raises(StorageError, match="raise store_bytes_max"):
+                context.check_room()
+            assert (await calls.create("another")).status == 503
+            assert (await calls.create(ACCOUNT)).status == 201
+            health = orjson.loads((await calls.call("GET", "/health")).body)
+            assert "raise store_bytes_max" in " ".join(health["problems"])
+            for count in range(50):
+                assert (await calls.settle(ACCOUNT, ONE)).status == 201
+                assert context.credit(ACCOUNT, Quantity(5, 18), f"tx-{count}")
+            await until(lambda: len(kind.paid) == 50)
+            await until(lambda: len(stand_in.accounts[ACCOUNT].credits) == 50)
+
+
+async def test_a_key_is_known_for_years(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some months as a digest: the connector's own record can be repeated for longer."""
+    kind = fresh()
+    async with running(kind, settings(tmp_path)) as (host, calls):
+        await calls.create(ACCOUNT)
+        await calls.settle(ACCOUNT, ONE, "key")
+        await until(lambda: host._payments.outbox.done_count == 1)
+        await host._payments.sweep()
+        with host._store.read() as view:
+            assert (view.count(PAYMENTS), view.count(PAID)) == (1, 0)
+        monkeypatch.setattr(payments, "KEPT_MS", -10_000)
+        await host._payments.sweep()
+        with host._store.read() as view:
+            assert (view.count(PAYMENTS), view.count(PAID)) == (0, 1)
+        again = await calls.settle(ACCOUNT, ONE, "key")
+        assert (again.status, orjson.loads(again.body)) == (201, ONE)
+        assert (await calls.settle(ACCOUNT, ONE | {"amount": "101"}, "key")).status == 409
+        await calls.create("bob")
+        assert (await calls.settle("bob", ONE, "key")).status == 409
+        await calls.settle(ACCOUNT, ONE, "another")
+        await until(lambda: host._payments.outbox.done_count == 2)
+        assert [key for _, _, key in kind.paid] == ["key", "another"]
+        assert kind.calls["send"] == 2
+        monkeypatch.setattr(payments, "DIGEST_KEPT_MS", -10_000)
+        await host._payments.sweep()
+        with host._store.read() as view:
+            assert view.count(PAID) == 0
+
+
+async def test_what_is_asked_for_is_not_swept(tmp_path: Path) -> None:
+    """The engine has paid, and ended before the framework knew: it comes back after months, and is
+    asked for the same payment."""
+    kind = fresh()
+    kind.fail_send = 10**6
+    async with running(kind, settings(tmp_path)) as (host, calls):
+        await calls.create(ACCOUNT)
+        await calls.settle(ACCOUNT, ONE, "asked")
+        await until(lambda: kind.calls["send"])
+        context = host.engine.context
+        with context.change() as change:
+            for key in ("asked", "done"):
+                paid.note(change, key, hash=f"of {key}")
+        assert paid.sweep(context) == []
+        (gone,) = paid.sweep(context, -10_000)
+        assert gone["hash"] == "of done"
+        with context.read() as records:
+            assert paid.is_paid(records, "asked") and not paid.is_paid(records, "done")
 
 
 async def test_eng_08_leftovers(tmp_path: Path) -> None:

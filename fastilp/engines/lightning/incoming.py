@@ -99,6 +99,8 @@ class Incoming:
             )
         if open_count >= OPEN_MAX:
             raise NotNowError(f"{open_count} invoices of this account are open", status=429)
+        # Until they are forgotten they are many, and cost a peer nothing.
+        self._context.check_room()
         invoice = await self._node.create_invoice(
             wanted.sat * 1_000, "settlement", self._settings.invoice_expiry
         )
