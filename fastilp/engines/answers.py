@@ -96,7 +96,7 @@ class Answers:
         """Raises EngineError if it is that of another call."""
         if messenger is not None:
             self._forget_recent(messenger)
-            recent = self._recent.get(messenger, {}).get(key)
+            recent = self._recent.get(messenger, OrderedDict()).get(key)
             if recent is not None and recent.digest != digest:
                 raise _tied()
             return None if recent is None else recent.reply

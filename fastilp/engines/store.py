@@ -88,8 +88,10 @@ class Store:
         """Without what was freed: the file itself never gets smaller."""
         with self._environment.begin() as transaction:
             found = [transaction.stat(table) for table in self._tables.values()]
-        pages = ("branch_pages", "leaf_pages", "overflow_pages")
-        return sum(each["psize"] * sum(each[name] for name in pages) for each in found)
+        return sum(
+            each["psize"] * (each["branch_pages"] + each["leaf_pages"] + each["overflow_pages"])
+            for each in found
+        )
 
     async def walk(self, table: bytes, act: Callable[["Change", str, Any], None]) -> None:
         """`act` on every record, a few in a transaction, and others get their turn in between."""

@@ -317,6 +317,27 @@ async def test_the_wrong_chain_is_refused(tmp_path: Path, chain: Anvil) -> None:
             pass
 
 
+async def test_another_chain_with_the_same_id_is_refused(tmp_path: Path, chain: Anvil) -> None:
+    """At the next start, and when the node is another one after it was away."""
+    (tmp_path / "chain").mkdir()
+    settings = chosen(tmp_path / "one", NOWHERE, 0, ethereum_url=chain.url)
+    with anvil(tmp_path / "chain", "--timestamp", "1600000000") as other:
+        async with hosted(settings) as (host, _):
+            rpc = engine(host)._rpc
+            rpc._url = NOWHERE
+            await until(lambda: "does not answer" in " ".join(host.problems()))
+            rpc._url = other.url
+            await until(lambda: "is of another ledger" in " ".join(host.problems()))
+            rpc._url = chain.url
+            await until(lambda: host.problems() == [])
+        elsewhere = settings.model_copy(update={"ethereum_url": other.url})
+        with pytest.raises(ConfigError, match="is of another ledger.* give it the right node"):
+            async with hosted(elsewhere):
+                pass
+    async with hosted(settings) as (host, _):
+        assert host.problems() == []
+
+
 async def test_sums_agree_at_the_end(tmp_path: Path, chain: Anvil) -> None:
     """Payments in both directions at the same time: the chain moved what was credited."""
     async with pair(tmp_path, chain.url) as both:

@@ -174,7 +174,7 @@ async def test_a_key_is_known_for_years(tmp_path: Path, monkeypatch: pytest.Monk
         await calls.create("bob")
         assert (await calls.settle("bob", ONE, "key")).status == 409
         await calls.settle(ACCOUNT, ONE, "another")
-        await until(lambda: host._payments.outbox.done_count == 2)
+        await until(lambda: host._payments.outbox.done_count >= 2)
         assert [key for _, _, key in kind.paid] == ["key", "another"]
         assert kind.calls["send"] == 2
         monkeypatch.setattr(payments, "DIGEST_KEPT_MS", -10_000)

@@ -429,3 +429,26 @@ async def test_payments_that_fail_on_the_ledger_wait(
             await asyncio.sleep(0.05)
         assert both.credits() == [500] == paid(found.ledger)
         assert len(payments(found.ledger)) == failures.FREE + 1
+
+
+async def test_a_network_that_began_anew_is_refused(tmp_path: Path) -> None:
+    """Its number is the same, and the ledger of the first look is another one, or not there yet. A
+    node that has lost that ledger is believed."""
+    async with stand_in() as found, stand_in() as other:
+        settings = chosen(tmp_path / "one", NOWHERE, found.url, 0)
+        found.ledger.close()
+        async with hosted(settings) as (host, _):
+            assert host.problems() == []
+        elsewhere = settings.model_copy(update={"xrp_url": other.url})
+        async with hosted(elsewhere) as (host, _):
+            await until(lambda: "is at 2, and 3 was seen" in " ".join(host.problems()))
+            other.ledger.close()
+            await until(lambda: "is of another ledger" in " ".join(host.problems()))
+        with pytest.raises(ConfigError, match="is of another ledger.* give it the right node"):
+            async with hosted(elsewhere):
+                pass
+        for _ in range(3):
+            found.ledger.close()
+        found.ledger.first = found.ledger.number
+        async with hosted(settings) as (host, _):
+            assert host.problems() == []

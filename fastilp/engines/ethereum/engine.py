@@ -3,10 +3,7 @@
 A node that does not answer stops nothing but payments: it is asked again, and `/health` says so.
 """
 
-import asyncio
-
-from prometheus_client import Gauge
-
+from fastilp.engines import paid
 from fastilp.engines.base import Engine
 from fastilp.engines.context import Context
 from fastilp.engines.errors import NotNowError
@@ -17,7 +14,9 @@ from fastilp.engines.ethereum.rpc import Rpc
 from fastilp.engines.ethereum.settings import EthereumSettings
 from fastilp.engines.ethereum.signing import Key
 from fastilp.engines.parking import parked_count
+from fastilp.engines.pinning import pin
 from fastilp.engines.quantity import Quantity
+from fastilp.engines.watcher import Watcher
 from fastilp.errors import ConfigError
 
 
@@ -32,8 +31,7 @@ class EthereumEngine(Engine[EthereumSettings]):
         self._key = Key(bytes.fromhex(settings.private_key.get_secret_value()))
         self._rpc = Rpc(settings.ethereum_url)
         self._chain_id: int | None = None
-        self._watcher: asyncio.Task[None] | None = None
-        self._watch_trouble = ""
+        self._watcher = Watcher(self._look, settings.poll_frequency, "the chain")
         self.handshake = Handshake(context, self._key, settings.token_address, settings.asset_scale)
         self.outgoing = Outgoing(context, self._rpc, self._key, settings)
         self.incoming = Incoming(context, self._rpc, self._key.address, settings)
@@ -45,18 +43,16 @@ class EthereumEngine(Engine[EthereumSettings]):
 
     async def start(self) -> None:
         self._rpc.open()
-        self.outgoing.sweep()
+        paid.sweep(self.context)
         try:
             await self._chain()
         except NotNowError as error:
             self.context.log.warning("no chain yet", why=str(error))
         self.context.log.info("ethereum", address=self.address, chain_id=self._chain_id)
-        self._watcher = asyncio.create_task(self._watch())
+        self._watcher.start()
 
     async def stop(self) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        await self._watcher.stop()
         await self._rpc.close()
 
     async def create_account(self, account_id: str) -> None:
@@ -75,48 +71,48 @@ class EthereumEngine(Engine[EthereumSettings]):
         await self.outgoing.pay(account_id, peer, quantity.amount, key, await self._chain())
 
     def problems(self) -> list[str]:
-        found = [self._rpc.trouble, self._watch_trouble]
+        found = [self._rpc.trouble, self._watcher.trouble]
         if self.incoming.reorganised:
             found.append("the chain was reorganised deeper than `confirmations`; see the log")
-        return [text for text in dict.fromkeys(found) if text]
+        return found
 
     async def _chain(self) -> int:
-        """Its id. Raises NotNowError; ConfigError if it is another one than the settings say."""
+        """Its id. Raises NotNowError; ConfigError if it is another one than the settings say, or
+        than it was."""
         if self._chain_id is None:
             found = await self._rpc.number("eth_chainId")
-            wanted = self.settings.chain_id
+            wanted, url = self.settings.chain_id, self.settings.ethereum_url
             if wanted is not None and found != wanted:
-                message = f"the node at {self.settings.ethereum_url} is on the chain {found}"
+                message = f"the node at {url} is on the chain {found}"
                 raise ConfigError(message, key="chain_id")
+            genesis = await self._rpc.block(0, whole=False)
+            # Any chain can have the same id; the first block is its own.
+            pin(self.context, {"chain_id": found, "block_0": genesis["hash"]}, url)
             self._chain_id = found
         return self._chain_id
 
-    async def _watch(self) -> None:
-        while True:
-            try:
-                await self._chain()
-                await self.outgoing.resend()
-                if self.settings.watch_incoming:
-                    await self.incoming.look()
-                self._watch_trouble = ""
-            except Exception as error:
-                # Nothing is lost: the cursor stays, and the same blocks are next.
-                self._watch_trouble = str(error) or type(error).__name__
-                self.context.log.warning("cannot look at the chain", why=self._watch_trouble)
-            await asyncio.sleep(self.settings.poll_frequency / 1_000)
+    async def _look(self) -> None:
+        try:
+            await self._chain()
+            await self.outgoing.resend()
+            if self.settings.watch_incoming:
+                await self.incoming.look()
+        except Exception:
+            # It may be another node when it answers again.
+            self._chain_id = None
+            raise
 
     def _add_metrics(self) -> None:
-        figures = {
-            "next_block": ("First block that was not looked at.", self.incoming.next_block),
-            "parked": ("Payments of senders whom no account has.", self._parked),
-            "reorganised": (
-                "Reorganisations deeper than the confirmations.",
-                lambda: self.incoming.reorganised,
-            ),
-        }
-        for name, (text, look) in figures.items():
-            gauge = Gauge(f"fastilp_engine_ethereum_{name}", text, registry=self.context.registry)
-            gauge.set_function(look)
+        gauge = self.context.gauge
+        gauge(
+            "ethereum_next_block", "First block that was not looked at.", self.incoming.next_block
+        )
+        gauge("ethereum_parked", "Payments of senders whom no account has.", self._parked)
+        gauge(
+            "ethereum_reorganised",
+            "Reorganisations deeper than the confirmations.",
+            lambda: self.incoming.reorganised,
+        )
 
     def _parked(self) -> int:
         with self.context.read() as records:

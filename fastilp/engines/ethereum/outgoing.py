@@ -15,8 +15,7 @@ import contextlib
 import time
 from typing import Any, NoReturn
 
-from fastilp.engines import failures
-from fastilp.engines.backoff import now_ms
+from fastilp.engines import failures, paid
 from fastilp.engines.context import Context
 from fastilp.engines.errors import NotNowError
 from fastilp.engines.ethereum.fees import (
@@ -36,7 +35,6 @@ _TRANSFER, _BALANCE_OF = "a9059cbb", "70a08231"
 REPLACEMENTS_MAX = 20
 # What is above the block that a payment was signed at may have been below it before.
 REORGANISED_BLOCKS_MAX = 16
-KEPT_MS = 90 * 24 * 3_600_000
 
 
 class Outgoing:
@@ -51,7 +49,7 @@ class Outgoing:
     async def pay(self, account_id: str, to: str, units: int, key: str, chain_id: int) -> None:
         """Returns when it is done. Raises NotNowError to be called again."""
         with self._context.read() as records:
-            if records.get(f"paid/{key}") is not None:
+            if paid.is_paid(records, key):
                 return
             record = records.get(f"sent/{key}")
         if record is None:
@@ -71,13 +69,6 @@ class Outgoing:
                 with contextlib.suppress(RpcError):
                     # Its own turn will say what is wrong with it.
                     await self._send(record)
-
-    def sweep(self) -> None:
-        """Forget what was done long ago."""
-        with self._context.change() as change:
-            for name, record in change.items("paid/"):
-                if record["done_ms"] < now_ms() - KEPT_MS:
-                    change.delete(name)
 
     async def _prepare(
         self, account_id: str, to: str, units: int, key: str, chain_id: int
@@ -224,8 +215,7 @@ class Outgoing:
         if as_number(receipt.get("status", "0x1")) != 1:
             self._give_up(key, f"the transaction {transaction_hash} failed", record["account"])
         with self._context.change() as change:
-            change.put(f"paid/{key}", {"hash": transaction_hash, "done_ms": now_ms()})
-            change.delete(f"sent/{key}")
+            paid.note(change, key, hash=transaction_hash)
             failures.forget(change, record["account"])
         self._context.log.info("paid", key=key, transaction=transaction_hash)
 

@@ -3,10 +3,6 @@
 A node that does not answer stops nothing but payments: it is asked again, and `/health` says so.
 """
 
-import asyncio
-
-from prometheus_client import Gauge
-
 from fastilp.engines.base import Engine
 from fastilp.engines.context import Context
 from fastilp.engines.errors import NotNowError
@@ -18,6 +14,7 @@ from fastilp.engines.lightning.node import LightningNode
 from fastilp.engines.lightning.outgoing import Outgoing
 from fastilp.engines.lightning.settings import LightningSettings
 from fastilp.engines.quantity import Quantity
+from fastilp.engines.watcher import Watcher
 
 
 class LightningEngine(Engine[LightningSettings]):
@@ -31,8 +28,7 @@ class LightningEngine(Engine[LightningSettings]):
         self.node = node_of(settings)
         self.outgoing = Outgoing(context, self.node, settings)
         self.incoming = Incoming(context, self.node, settings)
-        self._watcher: asyncio.Task[None] | None = None
-        self._watch_trouble = ""
+        self._watcher = Watcher(self.incoming.look, settings.poll_frequency, "the node")
         self._add_metrics()
 
     async def start(self) -> None:
@@ -43,12 +39,10 @@ class LightningEngine(Engine[LightningSettings]):
             self.context.log.info("lightning", node=await self.node.describe())
         except NotNowError as error:
             self.context.log.warning("no node yet", why=str(error))
-        self._watcher = asyncio.create_task(self._watch())
+        self._watcher.start()
 
     async def stop(self) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        await self._watcher.stop()
         await self.node.close()
 
     async def receive_message(self, account_id: str, message: bytes) -> bytes:
@@ -58,32 +52,17 @@ class LightningEngine(Engine[LightningSettings]):
         await self.outgoing.pay(account_id, quantity.amount, key)
 
     def problems(self) -> list[str]:
-        found = [self.node.trouble, self._watch_trouble, *self.outgoing.hanging()]
-        return [text for text in dict.fromkeys(found) if text]
-
-    async def _watch(self) -> None:
-        while True:
-            try:
-                await self.incoming.look()
-                self._watch_trouble = ""
-            except Exception as error:
-                # Nothing is lost: the same invoices are next.
-                self._watch_trouble = str(error) or type(error).__name__
-                self.context.log.warning("cannot look at the node", why=self._watch_trouble)
-            await asyncio.sleep(self.settings.poll_frequency / 1_000)
+        return [self.node.trouble, self._watcher.trouble, *self.outgoing.hanging()]
 
     def _add_metrics(self) -> None:
-        figures = {
-            "fees_msat": ("Routing fees that we have paid.", self.outgoing.fees_msat),
-            "invoices_open": ("Invoices that may be paid.", lambda: self.incoming.counts()[0]),
-            "invoices_parked": (
-                "Those of them whose account is gone.",
-                lambda: self.incoming.counts()[1],
-            ),
-        }
-        for name, (text, look) in figures.items():
-            gauge = Gauge(f"fastilp_engine_lightning_{name}", text, registry=self.context.registry)
-            gauge.set_function(look)
+        gauge, counts = self.context.gauge, self.incoming.counts
+        gauge("lightning_fees_msat", "Routing fees that we have paid.", self.outgoing.fees_msat)
+        gauge("lightning_invoices_open", "Invoices that may be paid.", lambda: counts()[0])
+        gauge(
+            "lightning_invoices_parked",
+            "Those of them whose account is gone.",
+            lambda: counts()[1],
+        )
 
 
 def node_of(settings: LightningSettings) -> LightningNode:

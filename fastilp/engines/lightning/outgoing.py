@@ -14,7 +14,7 @@ import time
 from hashlib import sha256
 from typing import Any
 
-from fastilp.engines.backoff import now_ms
+from fastilp.engines import paid
 from fastilp.engines.context import Context
 from fastilp.engines.errors import NotNowError
 from fastilp.engines.lightning import messages
@@ -42,7 +42,7 @@ class Outgoing:
     async def pay(self, account_id: str, sat: int, key: str) -> None:
         """Returns when it is done. Raises NotNowError, EngineError to be called again."""
         with self._context.read() as records:
-            if records.get(f"paid/{key}") is not None:
+            if paid.is_paid(records, key):
                 return
             record = records.get(f"sent/{key}")
         if record is None:
@@ -84,12 +84,9 @@ class Outgoing:
 
     def sweep(self) -> None:
         """Forget what was done long ago."""
-        before_ms = now_ms() - KEPT_MS
-        with self._context.change() as change:
-            for name, record in change.items("paid/"):
-                if record["done_ms"] < before_ms:
-                    change.delete(name)
-                    change.delete(f"hash/{record['hash']}")
+        for record in paid.sweep(self._context, KEPT_MS):
+            with self._context.change() as change:
+                change.delete(f"hash/{record['hash']}")
 
     def fees_msat(self) -> int:
         """Of all payments ever made."""
@@ -140,14 +137,8 @@ class Outgoing:
         if not payment.proves(record["hash"]):
             # It says paid and cannot prove it: nothing that may be paid again.
             raise NotNowError("our node calls it paid, with a preimage that is not its own")
-        done = {
-            "hash": record["hash"],
-            "preimage": payment.preimage,
-            "fee_msat": payment.fee_msat,
-            "done_ms": now_ms(),
-        }
+        facts = {"hash": record["hash"], "preimage": payment.preimage}
         with self._context.change() as change:
-            change.put(f"paid/{key}", done)
-            change.delete(f"sent/{key}")
+            paid.note(change, key, **facts, fee_msat=payment.fee_msat)
             change.put(FEES, str(int(change.get(FEES) or 0) + payment.fee_msat))
         self._context.log.info("paid", key=key, hash=record["hash"], fee_msat=payment.fee_msat)

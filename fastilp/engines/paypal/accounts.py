@@ -14,8 +14,8 @@ import orjson
 
 from fastilp.engines.context import Context, OwnChange, Records
 from fastilp.engines.errors import EngineError
+from fastilp.engines.parking import credit_parked
 from fastilp.engines.paypal.settings import email_of
-from fastilp.engines.quantity import Quantity
 from fastilp.errors import DecodeError
 
 QUESTION = {"type": "paymentDetails"}
@@ -41,7 +41,7 @@ class PeerAccounts:
         with self._context.change() as change:
             note = _own_note(change, account_id)
             change.put(f"account/{account_id}", {"note": note, "closed": False})
-            self._credit_parked(change, account_id, note)
+            credit_parked(change, account_id, note, self._scale)
         await self.details(account_id)
 
     async def details(self, account_id: str) -> Details:
@@ -91,14 +91,10 @@ class PeerAccounts:
             raise DecodeError(f"is paid in {shown}, and we pay in {self._currency}")
         return Details(email_of(answer.get("ppEmail")), note)
 
-    def _credit_parked(self, change: OwnChange, account_id: str, note: str) -> None:
-        for name, record in change.items("parked/"):
-            if record["note"] == note:
-                units = Quantity(int(record["units"]), self._scale)
-                key = name.removeprefix("parked/")
-                change.credit(account_id, units, key)
-                change.put(f"credited/{key}", {})
-                change.delete(name)
+
+def is_ours(records: Records, note: str) -> bool:
+    """Whether an account has this note, or had."""
+    return records.get(f"note/{note}") is not None
 
 
 def account_of(records: Records, note: str) -> str | None:

@@ -3,12 +3,10 @@
 PayPal not answering stops nothing but payments: it is asked again, and `/health` says so.
 """
 
-import asyncio
-
-from prometheus_client import Gauge
-
+from fastilp.engines import paid
 from fastilp.engines.base import Engine
 from fastilp.engines.context import Context
+from fastilp.engines.parking import parked_count
 from fastilp.engines.paypal.accounts import PeerAccounts
 from fastilp.engines.paypal.client import Client
 from fastilp.engines.paypal.incoming import Incoming
@@ -17,6 +15,7 @@ from fastilp.engines.paypal.outgoing import Outgoing
 from fastilp.engines.paypal.settings import PayPalSettings
 from fastilp.engines.paypal.webhooks import Webhooks
 from fastilp.engines.quantity import Quantity
+from fastilp.engines.watcher import Watcher
 from fastilp.errors import ConfigError
 
 
@@ -35,13 +34,12 @@ class PayPalEngine(Engine[PayPalSettings]):
             settings.paypal_client_id.get_secret_value(),
             settings.paypal_secret.get_secret_value(),
         )
-        self._watcher: asyncio.Task[None] | None = None
-        self._watch_trouble = ""
         self.accounts = PeerAccounts(context, settings.paypal_email, currency, self.scale)
         self.outgoing = Outgoing(
             context, self.client, currency, self.scale, settings.poll_frequency
         )
         self.incoming = Incoming(context, self.client, currency, self.scale)
+        self._watcher = Watcher(self.incoming.look, settings.poll_frequency, "PayPal")
         self.webhooks = Webhooks(
             self.client,
             settings.webhook_id or "",
@@ -55,17 +53,15 @@ class PayPalEngine(Engine[PayPalSettings]):
         if address is not None and not self.settings.webhook_id:
             raise ConfigError("is missing: events could not be verified", key="webhook_id")
         self.client.open()
-        self.outgoing.sweep()
+        paid.sweep(self.context)
         if address is not None:
             await self.webhooks.start(address)
             self.context.log.info("paypal webhooks", http=self.webhooks.address)
         self.context.log.info("paypal", email=self.settings.paypal_email)
-        self._watcher = asyncio.create_task(self._watch())
+        self._watcher.start()
 
     async def stop(self) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        await self._watcher.stop()
         await self.webhooks.stop()
         await self.client.close()
 
@@ -86,34 +82,23 @@ class PayPalEngine(Engine[PayPalSettings]):
             f"payment {key}: its payout is {what} at PayPal"
             for key, what in self.outgoing.said.items()
         ]
-        found = [self.client.trouble, self._watch_trouble, *said]
-        return [text for text in dict.fromkeys(found) if text]
-
-    async def _watch(self) -> None:
-        while True:
-            try:
-                await self.incoming.look()
-                self._watch_trouble = ""
-            except Exception as error:
-                # Nothing is lost: the cursor stays, and the same days are looked at again.
-                self._watch_trouble = str(error) or type(error).__name__
-                self.context.log.warning("cannot look at PayPal", why=self._watch_trouble)
-            await asyncio.sleep(self.settings.poll_frequency / 1_000)
+        return [self.client.trouble, self._watcher.trouble, *said]
 
     def _add_metrics(self) -> None:
-        figures = {
-            "parked": ("Payments with a note that no account has.", lambda: self._count("parked/")),
-            "pending": ("Payments to us that PayPal holds.", lambda: self._count("pending/")),
-            "webhooks": ("Events that PayPal confirmed.", lambda: self.webhooks.verified_count),
-            "webhooks_refused": (
-                "Events that PayPal did not confirm.",
-                lambda: self.webhooks.refused_count,
-            ),
-        }
-        for name, (text, look) in figures.items():
-            gauge = Gauge(f"fastilp_engine_paypal_{name}", text, registry=self.context.registry)
-            gauge.set_function(look)
+        gauge, hooks = self.context.gauge, self.webhooks
+        gauge("paypal_parked", "Payments with the note of an account that is closed.", self._parked)
+        gauge("paypal_pending", "Payments to us that PayPal holds.", self._pending)
+        gauge("paypal_webhooks", "Events that PayPal confirmed.", lambda: hooks.verified_count)
+        gauge(
+            "paypal_webhooks_refused",
+            "Events that PayPal did not confirm.",
+            lambda: hooks.refused_count,
+        )
 
-    def _count(self, prefix: str) -> int:
+    def _parked(self) -> int:
         with self.context.read() as records:
-            return len(records.items(prefix))
+            return parked_count(records)
+
+    def _pending(self) -> int:
+        with self.context.read() as records:
+            return len(records.items("pending/"))

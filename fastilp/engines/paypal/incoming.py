@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from fastilp.engines.backoff import now_ms
 from fastilp.engines.context import Context, OwnChange
 from fastilp.engines.errors import NotNowError
-from fastilp.engines.paypal.accounts import NOTE, account_of
+from fastilp.engines.parking import park
+from fastilp.engines.paypal.accounts import NOTE, account_of, is_ours
 from fastilp.engines.paypal.client import Client
 from fastilp.engines.paypal.money import units_of
 from fastilp.engines.quantity import Quantity
@@ -33,8 +34,8 @@ PAGES_MAX = 200
 # Payments from account to account: sent by hand, and payouts.
 CODES = frozenset({"T0000", "T0001"})
 PENDING, SUCCEEDED = "P", "S"
-# Anybody can send cents; what is beyond this is in the log and at PayPal only.
-PARKED_MAX = 10_000
+# So many are remembered not to be logged again.
+STRAYS_MAX = 10_000
 _KEY = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 
 
@@ -54,6 +55,7 @@ class Incoming:
         self._client = client
         self._currency = currency
         self._scale = scale
+        self._strays: set[str] = set()
 
     async def look(self) -> None:
         """At what has come. Raises NotNowError."""
@@ -138,24 +140,17 @@ class Incoming:
         change.delete(f"pending/{arrival.key}")
         if arrival.status != SUCCEEDED:
             return
-        if change.get(f"credited/{arrival.key}") is not None:
-            return
         account_id = account_of(change, arrival.note)
-        if account_id is None:
-            self._park(change, arrival)
-            return
-        change.credit(account_id, Quantity(arrival.units, self._scale), arrival.key)
-        change.put(f"credited/{arrival.key}", {})
-
-    def _park(self, change: OwnChange, arrival: Arrival) -> None:
-        """Of no account now. Credited when the account of its note opens again."""
-        name = f"parked/{arrival.key}"
-        if change.get(name) is not None:
-            return
-        record = {"note": arrival.note, "units": str(arrival.units)}
-        self._context.log.warning("payment of an unknown note", key=arrival.key, **record)
-        if len(change.items("parked/")) < PARKED_MAX:
-            change.put(name, record)
+        if account_id is not None:
+            change.credit(account_id, Quantity(arrival.units, self._scale), arrival.key)
+        elif is_ours(change, arrival.note):
+            park(change, arrival.note, arrival.key, arrival.units)
+        elif arrival.key not in self._strays:
+            # PayPal lists it for days.
+            if len(self._strays) >= STRAYS_MAX:
+                self._strays.clear()
+            self._strays.add(arrival.key)
+            self._context.log.warning("payment with no note of ours", **arrival._asdict())
 
 
 def _text(moment_ms: int) -> str:

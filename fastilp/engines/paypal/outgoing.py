@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from fastilp.engines import paid
 from fastilp.engines.backoff import now_ms
 from fastilp.engines.context import Context
 from fastilp.engines.errors import NotNowError
@@ -22,7 +23,6 @@ from fastilp.engines.paypal.client import Client, PayPalError
 from fastilp.engines.paypal.money import text_of, units_of
 from fastilp.errors import DecodeError
 
-KEPT_MS = 90 * 24 * 3_600_000
 # PayPal refuses an id twice for 30 days; after that it would pay again.
 REMEMBERED_MS = 28 * 24 * 3_600_000
 PAYOUTS = "/v1/payments/payouts"
@@ -56,7 +56,7 @@ class Outgoing:
         """`find`: where to, asked for when it is written down. Returns when it is paid. Raises
         NotNowError to be called again."""
         with self._context.read() as records:
-            if records.get(f"paid/{key}") is not None:
+            if paid.is_paid(records, key):
                 return
             record = records.get(f"sent/{key}")
         if record is None:
@@ -72,13 +72,6 @@ class Outgoing:
         """PayPal says that something has happened to it."""
         if batch in self._awaited:
             self._awaited[batch].set()
-
-    def sweep(self) -> None:
-        """Forget what was done long ago."""
-        with self._context.change() as change:
-            for name, record in change.items("paid/"):
-                if record["done_ms"] < now_ms() - KEPT_MS:
-                    change.delete(name)
 
     def _written(self, key: str, record: dict[str, Any]) -> dict[str, Any]:
         with self._context.change() as change:
@@ -161,8 +154,7 @@ class Outgoing:
 
     def _ended(self, key: str, transaction: str) -> None:
         with self._context.change() as change:
-            change.put(f"paid/{key}", {"transaction": transaction, "done_ms": now_ms()})
-            change.delete(f"sent/{key}")
+            paid.note(change, key, transaction=transaction)
         self._context.log.info("paid", key=key, transaction=transaction)
 
     def _give_up(self, key: str, record: dict[str, Any], status: str) -> None:

@@ -3,19 +3,18 @@
 A node that does not answer stops nothing but payments: it is asked again, and `/health` says so.
 """
 
-import asyncio
-
-from prometheus_client import Gauge
-
+from fastilp.engines import paid
 from fastilp.engines.base import Engine
 from fastilp.engines.context import Context
 from fastilp.engines.errors import NotNowError
 from fastilp.engines.parking import parked_count
+from fastilp.engines.pinning import pin, pinned
 from fastilp.engines.quantity import Quantity
+from fastilp.engines.watcher import Watcher
 from fastilp.engines.xrp.accounts import PeerAccounts
 from fastilp.engines.xrp.incoming import Incoming
 from fastilp.engines.xrp.outgoing import Outgoing
-from fastilp.engines.xrp.rpc import Rpc
+from fastilp.engines.xrp.rpc import Ledger, Rpc
 from fastilp.engines.xrp.settings import XrpSettings
 from fastilp.engines.xrp.wallet import SCALE, Wallet
 from fastilp.errors import ConfigError
@@ -34,8 +33,7 @@ class XrpEngine(Engine[XrpSettings]):
         self.address = wallet.address
         self.rpc = Rpc(settings.xrp_url)
         self._network_is_right = False
-        self._watcher: asyncio.Task[None] | None = None
-        self._watch_trouble = ""
+        self._watcher = Watcher(self._look, settings.poll_frequency, "the ledger")
         self.accounts = PeerAccounts(context, wallet.address)
         self.outgoing = Outgoing(context, self.rpc, wallet, settings)
         self.incoming = Incoming(context, self.rpc, wallet.address)
@@ -43,18 +41,16 @@ class XrpEngine(Engine[XrpSettings]):
 
     async def start(self) -> None:
         self.rpc.open()
-        self.outgoing.sweep()
+        paid.sweep(self.context)
         try:
             await self._check_network()
         except NotNowError as error:
             self.context.log.warning("no ledger yet", why=str(error))
         self.context.log.info("xrp", address=self.address)
-        self._watcher = asyncio.create_task(self._watch())
+        self._watcher.start()
 
     async def stop(self) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        await self._watcher.stop()
         await self.rpc.close()
 
     async def create_account(self, account_id: str) -> None:
@@ -76,46 +72,52 @@ class XrpEngine(Engine[XrpSettings]):
         said = [
             f"payment {key}: the XRP node says {what}" for key, what in self.outgoing.said.items()
         ]
-        found = [self.rpc.trouble, self._watch_trouble, *said]
-        return [text for text in dict.fromkeys(found) if text]
+        return [self.rpc.trouble, self._watcher.trouble, *said]
 
     async def _check_network(self) -> None:
-        """Raises NotNowError; ConfigError if it is another one than the settings say."""
-        wanted = self.settings.network_id
-        if self._network_is_right or wanted is None:
+        """Raises NotNowError; ConfigError if it is another one than the settings say, or than it
+        was."""
+        if self._network_is_right:
             return
+        newest = await self.rpc.ledger()
         # Nodes that say nothing are of the main network.
-        found = (await self.rpc.ledger()).network_id or 0
-        if found != wanted:
+        found, wanted = newest.network_id or 0, self.settings.network_id
+        if wanted is not None and found != wanted:
             message = f"the node at {self.settings.xrp_url} is on the network {found}"
             raise ConfigError(message, key="network_id")
+        await self._check_history(found, newest)
         self._network_is_right = True
 
-    async def _watch(self) -> None:
-        while True:
-            try:
-                await self._check_network()
-                await self.outgoing.resend()
-                await self.incoming.look()
-                self._watch_trouble = ""
-            except Exception as error:
-                # Nothing is lost: the cursor stays, and the same ledgers are next.
-                self._watch_trouble = str(error) or type(error).__name__
-                self.context.log.warning("cannot look at the ledger", why=self._watch_trouble)
-            await asyncio.sleep(self.settings.poll_frequency / 1_000)
+    async def _check_history(self, network_id: int, newest: Ledger) -> None:
+        """Test networks begin anew under the same number: a ledger that was seen before must be the
+        same one, if the node still has it."""
+        url, known = self.settings.xrp_url, pinned(self.context)
+        seen = {"network_id": network_id, "ledger": newest.number, "hash": newest.hash}
+        if known is not None:
+            if newest.number < known["ledger"]:
+                message = f"the XRP node is at {newest.number}, and {known['ledger']} was seen"
+                raise NotNowError(message)
+            found = await self.rpc.ledger_hash(known["ledger"])
+            seen = known | {"network_id": network_id, "hash": found or known["hash"]}
+        pin(self.context, seen, url)
+
+    async def _look(self) -> None:
+        try:
+            await self._check_network()
+            await self.outgoing.resend()
+            await self.incoming.look()
+        except Exception:
+            # It may be another node when it answers again.
+            self._network_is_right = False
+            raise
 
     def _add_metrics(self) -> None:
-        figures = {
-            "next_ledger": ("First ledger that was not looked at.", self.incoming.next_ledger),
-            "parked": ("Payments with the tag of an account that is closed.", self._parked),
-            "strays": (
-                "Payments with no tag of ours, since the start.",
-                lambda: self.incoming.strays,
-            ),
-        }
-        for name, (text, look) in figures.items():
-            gauge = Gauge(f"fastilp_engine_xrp_{name}", text, registry=self.context.registry)
-            gauge.set_function(look)
+        gauge, incoming = self.context.gauge, self.incoming
+        gauge("xrp_next_ledger", "First ledger that was not looked at.", incoming.next_ledger)
+        gauge("xrp_parked", "Payments with the tag of an account that is closed.", self._parked)
+        gauge(
+            "xrp_strays", "Payments with no tag of ours, since the start.", lambda: incoming.strays
+        )
 
     def _parked(self) -> int:
         with self.context.read() as records:

@@ -11,8 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastilp.engines import failures
-from fastilp.engines.backoff import now_ms
+from fastilp.engines import failures, paid
 from fastilp.engines.context import Context
 from fastilp.engines.errors import NotNowError
 from fastilp.engines.xrp.accounts import Details
@@ -20,7 +19,6 @@ from fastilp.engines.xrp.rpc import Ledger, Rpc, RpcError, as_number, field
 from fastilp.engines.xrp.settings import XrpSettings
 from fastilp.engines.xrp.wallet import Wallet
 
-KEPT_MS = 90 * 24 * 3_600_000
 # Networks above it want their number in every transaction.
 NETWORK_ID_UNNAMED_MAX = 1_024
 
@@ -42,7 +40,7 @@ class Outgoing:
         """`find`: where to, asked for when it is signed. Returns when it is validated. Raises
         NotNowError to be called again."""
         with self._context.read() as records:
-            if records.get(f"paid/{key}") is not None:
+            if paid.is_paid(records, key):
                 return
             record = records.get(f"sent/{key}")
         while True:
@@ -62,16 +60,7 @@ class Outgoing:
             if number < record["last"]:
                 await self._submit(key, record)
 
-    def sweep(self) -> None:
-        """Forget what was done long ago."""
-        with self._context.change() as change:
-            for name, record in change.items("paid/"):
-                if record["done_ms"] < now_ms() - KEPT_MS:
-                    change.delete(name)
-
-    async def _prepare(
-        self, account_id: str, to: Details, drops: int, key: str
-    ) -> dict[str, Any]:
+    async def _prepare(self, account_id: str, to: Details, drops: int, key: str) -> dict[str, Any]:
         """Chooses the sequence, signs, writes down."""
         async with self._lock:
             self._check_failures(account_id)
@@ -238,11 +227,11 @@ class Outgoing:
         why = f"the transaction {record['hash']} failed: {result}"
         self.said.pop(key, None)
         with self._context.change() as change:
-            change.delete(f"sent/{key}")
             if result == "tesSUCCESS":
-                change.put(f"paid/{key}", {"hash": record["hash"], "done_ms": now_ms()})
+                paid.note(change, key, hash=record["hash"])
                 failures.forget(change, record["account"])
             else:
+                change.delete(f"sent/{key}")
                 failures.add(change, record["account"], why)
         if result != "tesSUCCESS":
             raise NotNowError(why)

@@ -1,18 +1,12 @@
 """A JSON-RPC client for the few methods of a node of the XRP Ledger that an engine needs. Imports
-errors.
-
-Whatever the node answers that is not what was asked for is a NotNowError: the node is the
-operator's, and may be starting, behind, or another one after the next call.
+node_http: whatever the node answers that is not what was asked for is a NotNowError.
 """
 
 from typing import Any, NamedTuple
 
-import aiohttp
-import orjson
-
 from fastilp.engines.errors import NotNowError
+from fastilp.engines.node_http import NodeHttp
 
-TIMEOUT_S = 30
 # A page of an account's transactions has some hundred kilobytes.
 ANSWER_BYTES_MAX = 1 << 24
 _SHOWN_LENGTH = 200
@@ -31,41 +25,24 @@ class Ledger(NamedTuple):
     """The newest that is validated, and what it asks for, in drops."""
 
     number: int
+    hash: str
     reserve_base: int
     reserve_each: int
     network_id: int | None
 
 
-class Rpc:
-    """`open` before, `close` after. `trouble` is the last failure, empty while calls succeed."""
-
+class Rpc(NodeHttp):
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._session: aiohttp.ClientSession | None = None
-        self.trouble = ""
-
-    def open(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-        self._session = aiohttp.ClientSession(timeout=timeout)
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        super().__init__(url, "the XRP node", ANSWER_BYTES_MAX)
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         """The result. Raises RpcError, else NotNowError."""
         # The first version of the interface: every node has it.
         body = {"method": method, "params": [{"api_version": 1, **params}]}
-        try:
-            answer = await self._post(orjson.dumps(body))
-        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
-            reason = str(error) or type(error).__name__
-            self.trouble = f"the XRP node does not answer: {reason}"
-            raise NotNowError(self.trouble) from None
+        answer = await self.exchange(body)
         result = answer.get("result") if isinstance(answer, dict) else None
         if not isinstance(result, dict):
-            self.trouble = "the XRP node answers something else than JSON-RPC"
-            raise NotNowError(self.trouble)
+            raise self.odd()
         self.trouble = ""
         if "error" in result or result.get("status") == "error":
             code = str(result.get("error"))
@@ -82,20 +59,18 @@ class Rpc:
         names = ("seq", "reserve_base", "reserve_inc")
         number, base, each = (as_number(validated.get(name)) for name in names)
         network_id = state.get("network_id")
-        return Ledger(number, base, each, None if network_id is None else as_number(network_id))
+        network_id = None if network_id is None else as_number(network_id)
+        return Ledger(number, field(validated, "hash", str), base, each, network_id)
 
-    async def _post(self, body: bytes) -> Any:
-        assert self._session is not None
-        headers = {"Content-Type": "application/json"}
-        async with self._session.post(self._url, data=body, headers=headers) as response:
-            raw = bytearray()
-            async for part in response.content.iter_any():
-                raw += part
-                if len(raw) > ANSWER_BYTES_MAX:
-                    raise aiohttp.ClientPayloadError("the answer is too long")
-        if response.status != 200 and not raw.startswith(b"{"):
-            raise aiohttp.ClientPayloadError(f"status {response.status}")
-        return orjson.loads(raw)
+    async def ledger_hash(self, number: int) -> str | None:
+        """Of a ledger that is validated; None if the node does not have it any more."""
+        try:
+            result = await self.call("ledger", ledger_index=number)
+        except RpcError as error:
+            if error.code == "lgrNotFound":
+                return None
+            raise
+        return str(field(result, "ledger_hash", str))
 
 
 def field(result: dict[str, Any], name: str, kind: type) -> Any:

@@ -63,6 +63,7 @@ class StandInLedger:
         """By their numbers; the first two have nothing."""
         self.first = 1
         """Ledgers before it are forgotten."""
+        self._hashes = [secrets.token_hex(32).upper()]
         self._open: list[dict[str, Any]] = []
         self._held: list[dict[str, Any]] = []
         self._by_hand: list[Entry] = []
@@ -75,8 +76,12 @@ class StandInLedger:
         return len(self.ledgers) - 1
 
     def ledger_hash(self, number: int) -> str:
-        content = "".join(entry.transaction["hash"] for entry in self.ledgers[number])
-        return hashlib.sha256(f"{number} {content}".encode()).hexdigest().upper()
+        """Of one that is validated: it is about all before it, and about this stand-in."""
+        while len(self._hashes) <= number:
+            entries = self.ledgers[len(self._hashes)]
+            content = " ".join((self._hashes[-1], *(each.transaction["hash"] for each in entries)))
+            self._hashes.append(hashlib.sha256(content.encode()).hexdigest().upper())
+        return self._hashes[number]
 
     def submit(self, blob: str) -> tuple[str, dict[str, Any]]:
         """The provisional result, and the transaction. Raises DecodeError."""

@@ -111,6 +111,7 @@ class StandIn:
             "server_state": self._server_state,
             "fee": self._fee,
             "account_info": self._account_info,
+            "ledger": self._ledger,
             "tx": self._transaction,
             "account_tx": self._account_transactions,
             "ledger_accept": self._ledger_accept,
@@ -137,6 +138,13 @@ class StandIn:
                 "validated_ledger": validated,
             }
         }
+
+    def _ledger(self, params: dict[str, Any]) -> dict[str, Any]:
+        number = _number(params, "ledger_index", -1)
+        if not self.ledger.first <= number <= self.ledger.number:
+            raise _Refused("lgrNotFound", "ledgerNotFound")
+        found = {"ledger_hash": self.ledger.ledger_hash(number), "ledger_index": number}
+        return {**found, "ledger": {**found, "closed": True}, "validated": True}
 
     def _fee(self, params: dict[str, Any]) -> dict[str, Any]:
         names = ("base_fee", "median_fee", "minimum_fee", "open_ledger_fee")
