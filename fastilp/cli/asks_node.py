@@ -25,7 +25,7 @@ _SHARED = (
     ("ca_file", options.CaFile, None),
     ("quiet", options.Quiet, False),
 )
-_OUTPUT = (("as_json", options.AsJson, False), ("as_table", options.AsTable, False))
+OUTPUT = (("as_json", options.AsJson, False), ("as_table", options.AsTable, False))
 
 
 def asks_node(
@@ -35,7 +35,7 @@ def asks_node(
     for people already. A function that prints by itself returns None."""
 
     def decorate(function: Callable[..., Answer | None]) -> Callable[..., None]:
-        output = _OUTPUT if table is not None else ()
+        output = OUTPUT if table is not None else ()
 
         def command(context: typer.Context, **values: Any) -> None:
             shared = {name: values.pop(name) for name, _, _ in (*_SHARED, *output)}
@@ -49,15 +49,16 @@ def asks_node(
             )
             answer = function(client, **values)
             if answer is not None and not (shared["quiet"] or root.quiet):
-                _show(answer, table, shared)
+                show(answer, table, shared)
 
-        _sign(command, function, (*_SHARED, *output))
+        sign(command, function, (*_SHARED, *output))
         return command
 
     return decorate
 
 
-def _show(answer: Answer, table: Table | None, shared: dict[str, Any]) -> None:
+def show(answer: Answer, table: Table | None, shared: dict[str, Any]) -> None:
+    """`shared` has the values of OUTPUT."""
     for_people = shared.get("as_table") or sys.stdout.isatty()
     if table is not None and for_people and not shared["as_json"]:
         for line in table(answer.json()):
@@ -66,7 +67,7 @@ def _show(answer: Answer, table: Table | None, shared: dict[str, Any]) -> None:
         typer.echo(answer.body)
 
 
-def _sign(
+def sign(
     command: Callable[..., None],
     function: Callable[..., Answer | None],
     shared: tuple[tuple[str, Any, Any], ...],

@@ -21,6 +21,13 @@ ENGINES = {
         "fastilp.cli.engine_lightning", "Settle over the Lightning Network.", "engines"
     ),
     "paypal": Lazy("fastilp.cli.engine_paypal", "Settle by PayPal's payouts.", "engines"),
+    "accounts": Lazy("fastilp.cli.engine_accounts", "List the accounts of a running engine."),
+    "payments": Lazy(
+        "fastilp.cli.engine_payments", "Payments that a running engine makes, and has made."
+    ),
+    "parked": Lazy(
+        "fastilp.cli.engine_parked", "Money that arrived at a running engine and is nobody's yet."
+    ),
     "conformance": Lazy(
         "fastilp.cli.engine_conformance",
         "Try an engine, by whomever, against the rules of RFC 38.",
@@ -32,8 +39,9 @@ command = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help=(
-        "Settlement engines: run one, or try one by whomever made it.\n\n"
-        "Example:\n\n"
+        "Settlement engines: run one, see what it holds, or try one by whomever made it.\n\n"
+        "Examples:\n\n"
+        "    fastilp engine payments list --open --config xrp.toml\n\n"
         "    fastilp engine conformance http://127.0.0.1:3000 --connector 127.0.0.1:7771"
     ),
 )

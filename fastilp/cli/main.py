@@ -54,7 +54,8 @@ COMMANDS = {
         "Settlement engines of assets, for accounts without one of their own.",
     ),
     "engine": Lazy(
-        "fastilp.cli.engine", "Settlement engines: run one, or try one by whomever made it."
+        "fastilp.cli.engine",
+        "Settlement engines: run one, see what it holds, or try one by whomever made it.",
     ),
     "settlements": Lazy(
         "fastilp.cli.settlements",

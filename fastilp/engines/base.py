@@ -7,9 +7,9 @@ is credited under a key of its own, the same one however often it is seen.
 """
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from fastilp.engines.context import Context
+from fastilp.engines.context import Context, Records
 from fastilp.engines.errors import EngineError
 from fastilp.engines.quantity import Quantity
 from fastilp.engines.settings import EngineSettings
@@ -24,6 +24,8 @@ class Engine(ABC, Generic[Settings]):
     """Decimals of the ledger's smallest unit: `send_money` gets whole units of it."""
     units_max: int | None = None
     """The largest payment that the ledger can carry at all."""
+    parks = False
+    """Whether it keeps payments of nobody, by `parking`."""
     at_a_time = 16
     """So many calls of send_money are under way at most."""
 
@@ -59,3 +61,15 @@ class Engine(ABC, Generic[Settings]):
         """Sentences for an operator: why payments do not move now. Empty ones do not count, and
         the same one counts once."""
         return []
+
+    def remarks(self) -> dict[str, str]:
+        """By key: what keeps a payment that send_money is at. For an operator, as a problem."""
+        return {}
+
+    def ledger_id(self, records: Records, key: str) -> str | None:
+        """What this payment is called on the ledger, if it has got that far."""
+        return None
+
+    def peer(self, records: Records, account_id: str) -> dict[str, Any]:
+        """Who the account's peer is on the ledger, for an operator to compare."""
+        return {}

@@ -38,6 +38,21 @@ class Records:
         record = self._view.get(PAYMENTS, key)
         return record is not None and record["state"] == WAITING
 
+    def page(self, prefix: str, after: str, size: int) -> list[tuple[str, Any]]:
+        """In the order of their names, those with the prefix; `after` is one of them, or empty."""
+        found = self._view.page(ENGINE, after or prefix, size)
+        return [each for each in found if each[0].startswith(prefix)]
+
+    def credited_to(self, key: str) -> str | None:
+        """Whom this payment on the ledger was credited to."""
+        record = self._view.get(CREDITS, key)
+        return None if record is None else str(record["account"])
+
+    def has_account(self, account_id: str) -> bool:
+        """Whether the connector has it, and is not closing it."""
+        record = self._view.get(ACCOUNTS, account_id)
+        return record is not None and not record["closing"]
+
     def is_credited(self, key: str) -> bool:
         """Whether this payment on the ledger was credited, to whomever."""
         return self._view.get(CREDITS, key) is not None

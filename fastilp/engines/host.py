@@ -14,11 +14,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from fastilp.engines.accounts import Accounts
+from fastilp.engines.admin import Admin
 from fastilp.engines.answers import Answers
 from fastilp.engines.base import Engine
 from fastilp.engines.connector import Connector
 from fastilp.engines.context import Context
 from fastilp.engines.credits import Credits
+from fastilp.engines.holdings import Holdings
 from fastilp.engines.outbox import Outbox
 from fastilp.engines.payments import Payments
 from fastilp.engines.quantity import Quantity
@@ -52,6 +54,9 @@ class Host:
         )
         self._accounts = Accounts(self._store, self.engine, settings)
         self._answers = Answers(self._store)
+        self._holdings = Holdings(
+            self._store, self.engine, self._accounts, self._payments, self._credits
+        )
         self._registry.register(_Figures(self))
         self._runner: web.AppRunner | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -98,6 +103,7 @@ class Host:
         found = [text for text in dict.fromkeys(self.engine.problems()) if text]
         if self._store.problem():
             found.append(self._store.problem())
+        found += [f"payment {key}: {text}" for key, text in self.engine.remarks().items()]
         found += [f"account {name}: {why}" for name, why in self._accounts.failing.items()]
         for word, outbox in self.outboxes():
             found += [f"{word} {key}: {note}" for key, note in outbox.failing.items()]
@@ -124,9 +130,9 @@ class Host:
             self._registry,
             None if token is None else token.get_secret_value(),
         )
-        self._runner = web.AppRunner(
-            api.application(), access_log=None, shutdown_timeout=STOP_WAIT_S
-        )
+        application = api.application()
+        Admin(self._holdings).add_to(application)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_WAIT_S)
         await self._runner.setup()
         host, port = self.settings.bind
         try:

@@ -80,6 +80,10 @@ class Outbox:
     def waiting_count(self) -> int:
         return len(self._tasks)
 
+    def waiting(self) -> list[str]:
+        """Names, in no order."""
+        return list(self._tasks)
+
     def _begin(self, name: str) -> None:
         if name not in self._tasks:
             task = asyncio.create_task(self._run(name))

@@ -17,6 +17,14 @@ def is_paid(records: Records, key: str) -> bool:
     return records.get(f"paid/{key}") is not None
 
 
+def ledger_id(records: Records, key: str) -> str | None:
+    """What it is called on the ledger, once made or on its way."""
+    record = records.get(f"paid/{key}") or records.get(f"sent/{key}") or {}
+    names = [record.get(name) for name in ("hash", "transaction", "batch")]
+    newest = record.get("hashes", [None])[-1]
+    return next((str(name) for name in [*names, newest] if name), None)
+
+
 def note(change: OwnChange, key: str, **facts: Any) -> None:
     """It is made: what was on its way is not any more."""
     change.put(f"paid/{key}", {**facts, "done_ms": now_ms()})

@@ -90,11 +90,11 @@ class Api:
 
     async def _create(self, request: web.Request) -> web.Response:
         body = await request.read()
-        given = _decoded(body) if body else {}
+        given = decoded(body) if body else {}
         if not isinstance(given, dict):
             raise EngineError('the body must be an object such as {"id": "…"}', status=400)
         account_id = given.get("id", None) or str(uuid.uuid4())
-        _check_id(account_id)
+        checked_id(account_id)
 
         async def act() -> Reply:
             await self._desk.create(account_id)
@@ -116,7 +116,7 @@ class Api:
         if key is None:
             raise EngineError("the header Idempotency-Key is missing", status=400)
         try:
-            quantity = Quantity.of_json(_decoded(await request.read()))
+            quantity = Quantity.of_json(decoded(await request.read()))
         except DecodeError as error:
             raise EngineError(str(error), status=400) from None
         self._desk.settle(account_id, quantity, key)
@@ -169,7 +169,7 @@ def _response(reply: Reply) -> web.Response:
     return web.Response(status=reply.status, body=reply.body, content_type=reply.content_type)
 
 
-def _decoded(body: bytes) -> Any:
+def decoded(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -177,10 +177,10 @@ def _decoded(body: bytes) -> Any:
 
 
 def _account_id(request: web.Request) -> str:
-    return _check_id(request.match_info["id"])
+    return checked_id(request.match_info["id"])
 
 
-def _check_id(account_id: Any) -> str:
+def checked_id(account_id: Any) -> str:
     if not isinstance(account_id, str) or not ACCOUNT_ID.fullmatch(account_id):
         raise EngineError(
             "an id must be 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -", status=400

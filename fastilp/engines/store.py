@@ -143,6 +143,18 @@ class View:
                     break
         return found
 
+    def page_back(self, table: bytes, before: str, size: int) -> list[tuple[str, Any]]:
+        """Against the order of their names; `before` this one, or from the end."""
+        found: list[tuple[str, Any]] = []
+        with self._transaction.cursor(self._tables[table]) as cursor:
+            is_there = cursor.prev() if before and cursor.set_range(before.encode()) else None
+            if is_there is None:
+                is_there = cursor.last()
+            while is_there and len(found) < size:
+                found.append((bytes(cursor.key()).decode(), orjson.loads(cursor.value())))
+                is_there = cursor.prev()
+        return found
+
     def first(self, table: bytes, prefix: str) -> tuple[str, Any]:
         """Of those with the prefix. Raises LookupError if there is none."""
         with self._transaction.cursor(self._tables[table]) as cursor:

@@ -103,3 +103,42 @@ async def test_deleting_the_account_forgets_its_failures(tmp_path: Path) -> None
             await both.settle(500)
             await until(lambda: both.credits() and both.has_paid(1))
             assert both.credits() == [500] and statuses(chain) == ["0x1"]
+
+
+async def test_what_the_node_forgets_is_paid_once(tmp_path: Path) -> None:
+    """Its pool drops the transaction, twice, the second time one that offers more: the same nonce
+    is sent again, and nothing counts as paid before it is mined."""
+
+    def pool() -> list[str]:
+        content = chain.call("txpool_content")["pending"]
+        return [each["hash"] for sent in content.values() for each in sent.values()]
+
+    with anvil(tmp_path, "--no-mining") as chain:
+        async with pair(tmp_path, chain.url, bump_after_ms=200) as both:
+            before = chain.balance(ADDRESSES[1])
+            await both.settle(500)
+            await until(pool)
+            (first,) = pool()
+            chain.call("anvil_dropTransaction", first)
+            await until(pool)
+            await until(lambda: pool() not in ([], [first]))
+            (second,) = pool()
+            chain.call("anvil_dropTransaction", second)
+            assert not both.has_paid(1) and both.credits() == []
+            await until(pool)
+            chain.mine()
+            await until(lambda: both.credits() and both.has_paid(1))
+            chain.mine(3)
+            assert len(chain.payments(ADDRESSES[0])) == 1 and statuses(chain) == ["0x1"]
+            assert chain.balance(ADDRESSES[1]) - before == sum(both.credits()) == 500
+            assert chain.call("txpool_status") == {"pending": "0x0", "queued": "0x0"}
+
+
+async def test_a_fee_that_must_not_rise_is_told(tmp_path: Path) -> None:
+    with anvil(tmp_path, "--no-mining") as chain:
+        fees = {"bump_after_ms": 50, "max_fee_per_gas": 3_000_000_000}
+        async with pair(tmp_path, chain.url, **fees) as both:
+            await both.settle(500, key="stuck")
+            await until(lambda: "payment stuck: is not mined, and `max_fee_per_gas`" in told(both))
+            chain.mine()
+            await until(lambda: both.has_paid(1) and told(both) == "")

@@ -3,9 +3,11 @@
 A node that does not answer stops nothing but payments: it is asked again, and `/health` says so.
 """
 
+from typing import Any
+
 from fastilp.engines import paid
 from fastilp.engines.base import Engine
-from fastilp.engines.context import Context
+from fastilp.engines.context import Context, Records
 from fastilp.engines.errors import NotNowError
 from fastilp.engines.ethereum.handshake import Handshake
 from fastilp.engines.ethereum.incoming import Incoming
@@ -22,6 +24,7 @@ from fastilp.errors import ConfigError
 
 class EthereumEngine(Engine[EthereumSettings]):
     units_max = 2**256 - 1
+    parks = True
     # Nearly all of them wait for confirmations, and one must not wait for those behind it.
     at_a_time = 1_000
 
@@ -75,6 +78,16 @@ class EthereumEngine(Engine[EthereumSettings]):
         if self.incoming.reorganised:
             found.append("the chain was reorganised deeper than `confirmations`; see the log")
         return found
+
+    def remarks(self) -> dict[str, str]:
+        return dict(self.outgoing.said)
+
+    def ledger_id(self, records: Records, key: str) -> str | None:
+        return paid.ledger_id(records, key)
+
+    def peer(self, records: Records, account_id: str) -> dict[str, Any]:
+        known = records.get(f"peer/{account_id}")
+        return {} if known is None else {"address": known["own_address"]}
 
     async def _chain(self) -> int:
         """Its id. Raises NotNowError; ConfigError if it is another one than the settings say, or

@@ -45,6 +45,8 @@ class Outgoing:
         self._settings = settings
         # Of the choice of nonces: two payments at the same time must not choose the same.
         self._lock = asyncio.Lock()
+        self.said: dict[str, str] = {}
+        """Of payments that are not mined, by key: why nothing more is offered."""
 
     async def pay(self, account_id: str, to: str, units: int, key: str, chain_id: int) -> None:
         """Returns when it is done. Raises NotNowError to be called again."""
@@ -56,9 +58,12 @@ class Outgoing:
             async with self._lock:
                 self._check_failures(account_id)
                 record = await self._prepare(account_id, to, units, key, chain_id)
-        while record is not None:
-            await self._send(record)
-            record = await self._wait(key, record)
+        try:
+            while record is not None:
+                await self._send(record)
+                record = await self._wait(key, record)
+        finally:
+            self.said.pop(key, None)
 
     async def resend(self) -> None:
         """What the node has forgotten, by a restart or a reorganisation. In the order of their
@@ -174,6 +179,8 @@ class Outgoing:
             head = await self._rpc.number("eth_blockNumber")
             deep = head - self._settings.confirmations
             receipt = await self._receipt(record)
+            if receipt is not None:
+                self.said.pop(key, None)
             if receipt is not None and as_number(receipt["blockNumber"]) <= deep:
                 self._ended(key, record, receipt)
                 return None
@@ -236,6 +243,8 @@ class Outgoing:
         )
         fees = bumped(old, now, self._settings.max_fee_per_gas)
         if fees is None or len(record["raws"]) > REPLACEMENTS_MAX:
+            why = "`max_fee_per_gas`" if fees is None else f"{REPLACEMENTS_MAX} replacements"
+            self.said[key] = f"is not mined, and {why} allow no higher fee"
             return record
         nonce = record["fields"]["nonce"]
         signed = self._sign(key, record, fees)

@@ -3,8 +3,9 @@
 A node that does not answer stops nothing but payments: it is asked again, and `/health` says so.
 """
 
+from fastilp.engines import paid
 from fastilp.engines.base import Engine
-from fastilp.engines.context import Context
+from fastilp.engines.context import Context, Records
 from fastilp.engines.errors import NotNowError
 from fastilp.engines.lightning.electrum import ElectrumNode
 from fastilp.engines.lightning.incoming import SAT_SCALE, Incoming
@@ -52,7 +53,13 @@ class LightningEngine(Engine[LightningSettings]):
         await self.outgoing.pay(account_id, quantity.amount, key)
 
     def problems(self) -> list[str]:
-        return [self.node.trouble, self._watcher.trouble, *self.outgoing.hanging()]
+        return [self.node.trouble, self._watcher.trouble]
+
+    def remarks(self) -> dict[str, str]:
+        return self.outgoing.hanging()
+
+    def ledger_id(self, records: Records, key: str) -> str | None:
+        return paid.ledger_id(records, key)
 
     def _add_metrics(self) -> None:
         gauge, counts = self.context.gauge, self.incoming.counts

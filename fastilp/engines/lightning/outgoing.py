@@ -53,14 +53,11 @@ class Outgoing:
         finally:
             del self._begun[key]
 
-    def hanging(self) -> list[str]:
-        """Sentences about payments of which nobody knows when they will end."""
+    def hanging(self) -> dict[str, str]:
+        """Payments of which nobody knows when they will end."""
         before_s = time.monotonic() - self.hangs_after_s
-        return [
-            f"payment {key}: on its way for more than {self.hangs_after_s / 60:.0f} minutes"
-            for key, since_s in self._begun.items()
-            if since_s <= before_s
-        ]
+        text = f"on its way for more than {self.hangs_after_s / 60:.0f} minutes"
+        return {key: text for key, since_s in self._begun.items() if since_s <= before_s}
 
     async def _pay(self, key: str, record: dict[str, Any]) -> None:
         is_tried = False

@@ -105,6 +105,13 @@ def account_of(records: Records, note: str) -> str | None:
     return str(account_id)
 
 
+def shown(records: Records, account_id: str) -> dict[str, Any]:
+    """Where the peer is paid, and our note that it pays with."""
+    ours, theirs = records.get(f"account/{account_id}"), records.get(f"peer/{account_id}")
+    found = {} if theirs is None else {"email": theirs["email"], "note": theirs["note"]}
+    return found if ours is None else found | {"our_note": ours["note"]}
+
+
 def _own_note(change: OwnChange, account_id: str) -> str:
     """Drawn once."""
     known = change.get(f"account/{account_id}")

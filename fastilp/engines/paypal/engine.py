@@ -3,11 +3,13 @@
 PayPal not answering stops nothing but payments: it is asked again, and `/health` says so.
 """
 
+from typing import Any
+
 from fastilp.engines import paid
 from fastilp.engines.base import Engine
-from fastilp.engines.context import Context
+from fastilp.engines.context import Context, Records
 from fastilp.engines.parking import parked_count
-from fastilp.engines.paypal.accounts import PeerAccounts
+from fastilp.engines.paypal.accounts import PeerAccounts, shown
 from fastilp.engines.paypal.client import Client
 from fastilp.engines.paypal.incoming import Incoming
 from fastilp.engines.paypal.money import scale_of
@@ -22,6 +24,7 @@ from fastilp.errors import ConfigError
 class PayPalEngine(Engine[PayPalSettings]):
     # Far more than PayPal takes in one payout; what it refuses waits.
     units_max = 10**15
+    parks = True
     # Nearly all of them wait for PayPal, and one must not wait for those behind it.
     at_a_time = 1_000
 
@@ -78,11 +81,16 @@ class PayPalEngine(Engine[PayPalSettings]):
         await self.outgoing.pay(lambda: self.accounts.details(account_id), quantity.amount, key)
 
     def problems(self) -> list[str]:
-        said = [
-            f"payment {key}: its payout is {what} at PayPal"
-            for key, what in self.outgoing.said.items()
-        ]
-        return [self.client.trouble, self._watcher.trouble, *said]
+        return [self.client.trouble, self._watcher.trouble]
+
+    def remarks(self) -> dict[str, str]:
+        return {key: f"its payout is {what} at PayPal" for key, what in self.outgoing.said.items()}
+
+    def ledger_id(self, records: Records, key: str) -> str | None:
+        return paid.ledger_id(records, key)
+
+    def peer(self, records: Records, account_id: str) -> dict[str, Any]:
+        return shown(records, account_id)
 
     def _add_metrics(self) -> None:
         gauge, hooks = self.context.gauge, self.webhooks

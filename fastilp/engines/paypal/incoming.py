@@ -144,7 +144,8 @@ class Incoming:
         if account_id is not None:
             change.credit(account_id, Quantity(arrival.units, self._scale), arrival.key)
         elif is_ours(change, arrival.note):
-            park(change, arrival.note, arrival.key, arrival.units)
+            account_id = change.get(f"note/{arrival.note}")
+            park(change, arrival.note, arrival.key, arrival.units, account=account_id)
         elif arrival.key not in self._strays:
             # PayPal lists it for days.
             if len(self._strays) >= STRAYS_MAX:

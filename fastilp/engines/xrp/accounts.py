@@ -97,6 +97,13 @@ def account_of(records: Records, tag: int | None) -> str | None:
     return str(account_id)
 
 
+def shown(records: Records, account_id: str) -> dict[str, Any]:
+    """Where the peer is paid, and our tag that it pays with."""
+    ours, theirs = records.get(f"account/{account_id}"), records.get(f"peer/{account_id}")
+    found = {} if theirs is None else {"address": theirs["address"], "tag": theirs["tag"]}
+    return found if ours is None else found | {"our_tag": ours["tag"]}
+
+
 def _own_tag(change: OwnChange, account_id: str) -> int:
     """Chosen once. By chance, so that an engine that has lost its store hardly gives one away
     again."""

@@ -3,15 +3,17 @@
 A node that does not answer stops nothing but payments: it is asked again, and `/health` says so.
 """
 
+from typing import Any
+
 from fastilp.engines import paid
 from fastilp.engines.base import Engine
-from fastilp.engines.context import Context
+from fastilp.engines.context import Context, Records
 from fastilp.engines.errors import NotNowError
 from fastilp.engines.parking import parked_count
 from fastilp.engines.pinning import pin, pinned
 from fastilp.engines.quantity import Quantity
 from fastilp.engines.watcher import Watcher
-from fastilp.engines.xrp.accounts import PeerAccounts
+from fastilp.engines.xrp.accounts import PeerAccounts, shown
 from fastilp.engines.xrp.incoming import Incoming
 from fastilp.engines.xrp.outgoing import Outgoing
 from fastilp.engines.xrp.rpc import Ledger, Rpc
@@ -24,6 +26,7 @@ class XrpEngine(Engine[XrpSettings]):
     scale = SCALE
     # A hundred billion XRP: there are no more.
     units_max = 10**17
+    parks = True
     # A node queues ten of one account; what waits for a peer or for money gives way meanwhile.
     at_a_time = 10
 
@@ -69,10 +72,16 @@ class XrpEngine(Engine[XrpSettings]):
         )
 
     def problems(self) -> list[str]:
-        said = [
-            f"payment {key}: the XRP node says {what}" for key, what in self.outgoing.said.items()
-        ]
-        return [self.rpc.trouble, self._watcher.trouble, *said]
+        return [self.rpc.trouble, self._watcher.trouble]
+
+    def remarks(self) -> dict[str, str]:
+        return {key: f"the XRP node says {what}" for key, what in self.outgoing.said.items()}
+
+    def ledger_id(self, records: Records, key: str) -> str | None:
+        return paid.ledger_id(records, key)
+
+    def peer(self, records: Records, account_id: str) -> dict[str, Any]:
+        return shown(records, account_id)
 
     async def _check_network(self) -> None:
         """Raises NotNowError; ConfigError if it is another one than the settings say, or than it

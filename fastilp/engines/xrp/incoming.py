@@ -113,8 +113,8 @@ class Incoming:
         if account_id is not None:
             change.credit(account_id, Quantity(arrival.drops, SCALE), arrival.key)
         elif is_ours(change, arrival.tag):
-            sender = arrival.sender
-            park(change, str(arrival.tag), arrival.key, arrival.drops, sender=sender)
+            notes = {"sender": arrival.sender, "account": change.get(f"tag/{arrival.tag}")}
+            park(change, str(arrival.tag), arrival.key, arrival.drops, **notes)
         else:
             self.strays += 1
             self._context.log.warning("payment with no tag of ours", **arrival._asdict())
