@@ -57,5 +57,7 @@ class CsvEngine(Engine[CsvSettings]):
 
 if __name__ == "__main__":
     names = ("settlement_api_bind_address", "connector_url", "name", "peer", "ledger")
+    if len(sys.argv) - 1 != len(names):
+        sys.exit(__doc__)
     given = dict(zip(names, sys.argv[1:], strict=True))
     serve(CsvEngine, CsvSettings(data_dir=f"data-{given['name']}", **given))

@@ -18,6 +18,8 @@ command = typer.Typer(
         "    fastilp settlements settle alice --auth admin"
     ),
 )
+# A refusal says by itself why; `update`, or a deletion, is not what helps here.
+HINTS = {404: "`fastilp settlements list` shows the settlements", 409: ""}
 Identifier = Annotated[str, typer.Argument(metavar="SETTLEMENT", help="Its id.")]
 
 
@@ -74,6 +76,7 @@ def show(node: NodeClient, settlement: Identifier) -> Answer:
 
         fastilp settlements show 0193b5a0-7c1e-7000-8000-000000000001 --auth admin
     """
+    node.hints = HINTS
     return node.get(f"/settlements/{segment(settlement)}")
 
 
@@ -95,6 +98,7 @@ def retry(
 
         fastilp settlements retry 0193b5a0-7c1e-7000-8000-000000000001 --auth admin
     """
+    node.hints = HINTS
     body: dict[str, object] = {"force": force}
     if engine_url is not None:
         body["engine_url"] = engine_url
@@ -126,6 +130,7 @@ def resolve(
     """
     if is_paid == is_refunded:
         raise typer.BadParameter("say which: --paid or --refunded")
+    node.hints = HINTS
     body: dict[str, object] = {"state": "paid" if is_paid else "refunded", "force": force}
     if external_id is not None:
         body["external_id"] = external_id
@@ -147,5 +152,6 @@ def settle(
 
         fastilp settlements settle alice --amount 1000 --auth admin
     """
+    node.hints = {409: ""}
     body = {} if amount is None else {"amount": str(amount)}
     return node.send_json("POST", f"/accounts/{segment(username)}/settle", body)

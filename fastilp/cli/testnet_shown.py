@@ -87,7 +87,10 @@ def to_try(network: Network) -> str:
         for side in (here, there)
     )
     hints = "\n".join(f"  {hint}" for hint in network.ledger.hints())
-    engines = "\n".join(f"  {each.popen.pid}: {each.shown(typed)}" for each in network.engines)
+    engines = "\n".join(
+        f"  # {each.name} is the process {each.popen.pid}:\n  {each.shown(typed)}"
+        for each in network.engines
+    )
     return f"""\
 Both nodes run until Ctrl-C; what moves is shown here. To try in another terminal:
 
@@ -105,6 +108,7 @@ The ledger:
 {hints}
 
 Kill an engine (kill -9), pay, and start it again: nothing is lost, and nothing is paid twice.
+(Ctrl-C here does not end the one that you have started there.)
 
 {engines}
 """

@@ -205,14 +205,17 @@ class Settlement:
         Raises UsageError, ConflictError, StorageError."""
         engine_url = self.engine_of(entry)
         if engine_url is None or entry.closing:
-            raise ConflictError(f"account `{entry.account.name}` has no settlement engine")
+            raise ConflictError(
+                f"account `{entry.account.name}` has no settlement engine: set its"
+                " settlement_engine_url, or the engine of its asset (PUT /settlement/engines)"
+            )
         if amount is None:
             settle_to = entry.details.settle_to or 0
             amount = min(self._clearing(entry) - settle_to, AMOUNT_MAX)
             if amount <= 0:
                 raise ConflictError(
                     f"nothing is to be settled: the clearing balance is {self._clearing(entry)},"
-                    f" and settle_to {settle_to}"
+                    f" and settle_to {settle_to}; give an amount to pay ahead"
                 )
         self._due_at.pop(entry.account.name, None)
         return self.outbox.add(entry.account, amount, engine_url, MANUAL, also)

@@ -234,16 +234,18 @@ def disagreements(sides: list[Side]) -> list[str]:
     ]
     if not payer.settled + payee.settled:
         found.append("nothing was settled yet")
-    if payer.owes() != -payee.owes():
+    # What is still to be paid is off the books of who pays, and of nobody else's.
+    if payer.owes() + payer.open != -(payee.owes() + payee.open):
         found.append(
             f"alice's node owes bob's {payer.owes()}, but bob's node thinks {-payee.owes()}"
         )
     net = payer.settled - payee.settled
-    for each, wanted in ((payer, -net), (payee, net)):
-        if (total := sum(each.balances.values())) != wanted:
-            found.append(f"{each.node}'s books have {total} and not {wanted}")
-        if each.moved != wanted:
-            found.append(f"on the ledger {each.node} has {each.moved} more, and not {wanted}")
+    for each, moved in ((payer, -net), (payee, net)):
+        booked = moved - each.open
+        if (total := sum(each.balances.values())) != booked:
+            found.append(f"{each.node}'s books have {total} and not {booked}")
+        if each.moved != moved:
+            found.append(f"on the ledger {each.node} has {each.moved} more, and not {moved}")
     return found
 
 

@@ -137,6 +137,7 @@ FAULTS: list[tuple[tuple[str, ...], int, Any, list[str]]] = [
         ("accounts", "create", "bob", "--asset-code", "A", "--asset-scale", "1"), 409,
         problem(409, "account `bob` already exists"), ["already exists", "`update`"],
     ),
+    (("settlements", "show", "x"), 404, problem(404, "no x"), ["`fastilp settlements list`"]),
     (("rates", "list"), 500, b"<b>oops</b>\n\x1b[2J", ["<b>oops</b>", "log says more"]),
     (("rates", "list"), 503, b"", ["does not commit", "fastilp health"]),
     (("rates", "list"), 302, b"", ["302"]),

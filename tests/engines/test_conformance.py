@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from fastilp.engines import EngineSettings
-from fastilp.engines.conformance.suite import Options, Report, run
+from fastilp.engines.conformance.suite import Options, Report, Result, run
 from fastilp.engines.quantity import Quantity
+from fastilp.errors import ConfigError
 from tests.engines.world import ListEngine, running, settings
 from tests.helpers import free_ports, until
 
@@ -129,3 +130,18 @@ async def test_what_an_engine_does_wrong_is_found(
     failed = [result.name for result in report.results if result.fault]
     assert set(found) <= set(failed), lines(report)
     assert bool(failed) == bool(fault), lines(report)
+    silent = [remark for remark in report.remarks if "no engine has told" in remark]
+    assert bool(silent) == (fault == "keeps the money")
+
+
+@pytest.mark.asyncio
+async def test_an_engine_that_is_not_there_is_one_sentence() -> None:
+    connector, nobody = free_ports(2)
+    for url, said in (
+        (f"http://127.0.0.1:{nobody}", f"no engine answers at http://127.0.0.1:{nobody}: "),
+        (f"127.0.0.1:{nobody}", "must be a URL like"),
+    ):
+        told: list[Result] = []
+        with pytest.raises(ConfigError, match=said):
+            await run(Options(url, None, f"127.0.0.1:{connector}", UNIT, 1.0), told.append)
+        assert told == []

@@ -148,9 +148,11 @@ def test_api_and_command_line(tmp_path: Path, engine: Rfc38Engine) -> None:
         here = ("--node", f"http://{node.http}", "--auth", ADMIN_TOKEN)
         done = fastilp("settlements", "settle", "loop", *here)
         assert done.status == 1 and "nothing is to be settled" in done.stderr
+        assert "give an amount to pay ahead" in done.stderr and "`update`" not in done.stderr
         engine.answers.append(400)
         begun = json.loads(fastilp("settlements", "settle", "loop", "--amount", "30", *here).stdout)
         assert (begun["state"], begun["amount"], begun["reason"]) == ("pending", "30", "manual")
+        assert begun["next_try_at"] == begun["created_at"]
         shown = ("settlements", "show", begun["id"], *here)
         wait_until(lambda: json.loads(fastilp(*shown).stdout)["state"], "refused")
         [alert] = node.get("/alerts")

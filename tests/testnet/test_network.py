@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from fastilp.loadtest import npm
-from fastilp.testnet.network import Side, disagreements
+from fastilp.testnet.network import NAMES, Side, disagreements
 from tests.cli.command import fastilp
 from tests.helpers import until
 
@@ -54,6 +54,17 @@ def test_sums_that_do_not(side: int, name: str, value: Any, said: str) -> None:
     found = deepcopy(sides())
     setattr(found[side], name, value)
     assert any(each.startswith(said) for each in disagreements(found))
+
+
+def test_what_is_still_to_be_paid_explains_what_it_has_moved() -> None:
+    found = sides()
+    found[0].open, found[1].open = 30, 40
+    found[0].balances["bob"] -= 30
+    found[1].balances["alice"] -= 40
+    assert disagreements(found) == [
+        "alice's node has not paid 30 that it wants to",
+        "bob's node has not paid 40 that it wants to",
+    ]
 
 
 def test_a_network_in_which_nothing_was_settled() -> None:
@@ -145,8 +156,13 @@ class Running:
 
     def engine(self, number: int) -> tuple[int, dict[str, str], list[str]]:
         """Its process, and how to start it again."""
-        lines = re.findall(r"^  (\d+): (\w+)=(\w+) .* -m fastilp (.*)", self.err.read_text(), re.M)
-        pid, name, value, words = lines[number]
+        found = re.findall(
+            r"^  # (\w+)'s engine is the process (\d+):\n  (\w+)=(\w+) .* -m fastilp (.*)",
+            self.err.read_text(),
+            re.M,
+        )
+        whose, pid, name, value, words = found[number]
+        assert whose == NAMES[number]
         return int(pid), {name: value}, shlex.split(words)
 
 

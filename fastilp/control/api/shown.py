@@ -57,7 +57,8 @@ def settlement_json(intent: SettlementIntent) -> dict[str, Any]:
         for name, value_ms in (
             ("created_at", intent.created_at_ms),
             ("changed_at", intent.changed_at_ms),
-            ("next_try_at", intent.next_try_ms),
+            # The first try, and one that a human asks for, are due since then.
+            ("next_try_at", max(intent.next_try_ms, intent.changed_at_ms)),
         )
     }
     if intent.state != PENDING:

@@ -48,7 +48,8 @@ class Report:
 
 
 async def run(options: Options, tell: Callable[[Result], None]) -> Report:
-    """`tell` hears of each check as it ends. Raises ConfigError if the stand-in cannot listen."""
+    """`tell` hears of each check as it ends. Raises ConfigError if the stand-in cannot listen, or
+    nothing can be asked at a URL."""
     stand_in = StandIn(options.connector)
     try:
         await stand_in.start()
@@ -58,14 +59,39 @@ async def run(options: Options, tell: Callable[[Result], None]) -> Report:
     report = Report(remarks=stand_in.remarks)
     try:
         async with aiohttp.ClientSession(headers=headers) as session:
+            for url in (options.engine, *([] if options.peer is None else [options.peer])):
+                await _reach(url, session)
             trial = _trial(options, stand_in, session)
             for check in API:
                 await _try(check, trial, report, tell)
             if options.peer is not None:
                 await _introduce(trial, Calls(options.peer, session), report, tell)
+                _remark_on_silence(options, stand_in, report)
     finally:
         await stand_in.stop()
     return report
+
+
+async def _reach(url: str, session: aiohttp.ClientSession) -> None:
+    """One sentence, and not one for each check. What it answers to this is not judged."""
+    try:
+        async with session.get(url):
+            pass
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+        raise ConfigError(f"{url}: must be a URL like http://127.0.0.1:3000") from None
+    except aiohttp.ClientConnectorError as error:
+        raise ConfigError(f"no engine answers at {url}: {error.strerror or error}") from None
+    except (aiohttp.ClientError, TimeoutError):
+        return
+
+
+def _remark_on_silence(options: Options, stand_in: StandIn, report: Report) -> None:
+    """The likeliest reason why nothing arrives is no fault of the engines'."""
+    if report.failed and not any(account.calls for account in stand_in.accounts.values()):
+        report.remarks.append(
+            f"no engine has told {options.connector} of a payment: is that the address of the"
+            " connector that they were started with?"
+        )
 
 
 def _trial(options: Options, stand_in: StandIn, session: aiohttp.ClientSession) -> Trial:
