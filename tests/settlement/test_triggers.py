@@ -80,6 +80,41 @@ def test_bal_01_a_prepare_is_debited_before_it_goes_on(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_one_settlement_covers_the_fulfills_of_a_batch(tmp_path: Path) -> None:
+    """Each of three is enough for the threshold; the switch looks when it is through with all."""
+
+    async def run() -> None:
+        engine = Rfc38Engine()
+        await engine.start()
+        async with World(tmp_path) as world:
+            world.create("alice")
+            limits = {"settle_threshold": 10, "settle_to": 0}
+            bob = world.create("bob", settlement_engine_url=engine.url, **limits).account
+            prepare = Prepare(
+                amount=10,
+                expires_at=World.now_ms() + 20_000,
+                execution_condition=sha256(bytes(32)).digest(),
+                destination=f"{ADDRESS}.bob",
+                data=b"",
+            )
+            world.links["alice"].receive([(number, bytes(prepare)) for number in range(3)])
+            world.turn()
+            sent = world.links["bob"].take()
+            fulfill = bytes(Fulfill(fulfillment=bytes(32), data=b""))
+            world.links["bob"].receive([(request_id, fulfill) for request_id, _ in sent])
+            await world.next_packet("alice")
+            due = [event[1:] for event in world.switch.take_events() if event[0] == "settle"]
+            assert due == [(bob, 30)]
+            # As the node does with that event.
+            world.settlement.due(bob)
+            await world.idle()
+            assert [amount for _, amount, _ in engine.paid.values()] == [30]
+            assert world.clearing(bob) == 0
+        await engine.stop()
+
+    asyncio.run(run())
+
+
 def test_bal_02_what_the_engine_is_asked(tmp_path: Path) -> None:
     async def run() -> None:
         engine = Rfc38Engine()
