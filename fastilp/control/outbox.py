@@ -48,7 +48,8 @@ _INTERVAL_MAX_MS = 3_600_000
 _TEXT_MAX = 255
 _DAY_MS = 24 * 3_600_000
 _SWEPT_MAX = 100
-# Since its last use an engine keeps a key for at least so long (RFC 38).
+# An engine keeps a key for at least so long (RFC 38); from its last use, but whether a try that had
+# no answer was one, nobody knows.
 _KEY_KEPT_MS = _DAY_MS
 
 Deliver = Callable[[SettlementIntent, Before], Awaitable[EngineAnswer]]
@@ -350,7 +351,10 @@ class Outbox:
 
         async def begin() -> None:
             # What a crash could take back must not be paid; and the next run knows of this try.
-            self._put(dataclasses.replace(intent, uncertain_at_ms=self._now_ms()), [])
+            now_ms = self._now_ms()
+            # Since the first one: whoever has answered since may have been a proxy of the engine's.
+            since_ms = min(intent.uncertain_at_ms or now_ms, now_ms)
+            self._put(dataclasses.replace(intent, uncertain_at_ms=since_ms), [])
             await self._ledger.committed(self._ledger.ticket)
 
         self._asking.add(identifier)
@@ -378,7 +382,7 @@ class Outbox:
 
     def _give_up(self, intent: SettlementIntent) -> None:
         """An engine that may have paid so long ago may have forgotten the key, and pay again."""
-        error = "nothing was heard of it for more than a day: look at the ledger, then decide"
+        error = "it may have been paid more than a day ago: look at the ledger, then decide"
         changed = dataclasses.replace(
             intent, state=REFUSED, error=error, changed_at_ms=self._now_ms()
         )

@@ -51,7 +51,8 @@ class SettlementIntent:
     state: str = PENDING
     tries: int = 0
     uncertain_at_ms: int = 0
-    """When a try last began that had no answer, or one that is neither yes nor no; 0: none."""
+    """When the first try began that had no answer, or one that is neither yes nor no, since a human
+    last decided; 0: none."""
     next_try_ms: int = 0
     external_id: str | None = None
     """What the engine, or a human, says it is on the ledger."""

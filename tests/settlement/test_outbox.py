@@ -229,6 +229,31 @@ def test_a_key_that_the_engine_may_have_forgotten(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_answers_of_a_proxy_do_not_make_the_engine_remember(tmp_path: Path) -> None:
+    """What answers 502 for a day may stand before an engine that is away, and forgets the key."""
+
+    async def run() -> None:
+        engine = Rfc38Engine(knows_all=True)
+        await engine.start()
+        engine.answers.extend([PAY_AND_DROP, *[502] * 10_000])
+        async with World(tmp_path) as world:
+            outbox = world.settlement.outbox
+            entry = world.create("bob", settlement_engine_url=engine.url)
+            intent, _ = world.settlement.settle(entry, 10)
+            await soon(lambda: len(engine.settlement_calls()) > 2)
+            outbox._now_ms = lambda: World.now_ms() + 13 * 3_600_000
+            count = len(engine.settlement_calls())
+            await soon(lambda: len(engine.settlement_calls()) > count + 2)
+            assert engine.total_paid() == 10
+            engine.paid.clear()
+            outbox._now_ms = lambda: World.now_ms() + 26 * 3_600_000
+            await soon(lambda: outbox.find(intent.settlement_id).state == REFUSED)
+            assert not engine.paid and outbox.find(intent.settlement_id).may_be_paid
+        await engine.stop()
+
+    asyncio.run(run())
+
+
 def test_what_never_reached_its_engine_is_tried_for_longer(tmp_path: Path) -> None:
     async def run() -> None:
         engine = Rfc38Engine(knows_all=True)
