@@ -28,8 +28,10 @@ def check(records: Records, account_id: str, busy: bool) -> None:
     if count < FREE:
         return
     doubled = WAIT_FIRST_MS << min(count - FREE, _DOUBLINGS_MAX)
-    left_ms = known["last_ms"] + min(doubled, WAIT_LONGEST_MS) - now_ms()
-    if left_ms > 0:
+    passed_ms = now_ms() - known["last_ms"]
+    left_ms = min(doubled, WAIT_LONGEST_MS) - passed_ms
+    # Before the failure: the clock has been set back, and nobody knows how long ago it was.
+    if left_ms > 0 and passed_ms >= 0:
         minutes = left_ms // 60_000 + 1
         raise NotNowError(
             f"{count} payments in a row failed on the ledger, the last one because"

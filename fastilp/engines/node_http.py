@@ -5,6 +5,7 @@ starting, behind, or another one after the next call.
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
@@ -12,6 +13,12 @@ import orjson
 from fastilp.engines.errors import NotNowError
 
 TIMEOUT_S = 30
+
+
+def shown_url(url: str) -> str:
+    """Without what may be secret: providers have their keys in the path, others a password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 class NodeHttp:

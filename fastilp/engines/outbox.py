@@ -119,7 +119,7 @@ class Outbox:
         return True
 
     def _failed(self, name: str, tries: int, error: Exception) -> None:
-        note = f"{error or type(error).__name__}"[:_NOTE_LENGTH_MAX]
+        note = _note_of(error)
         self.retried_count += 1
         _log.warning(f"{self._word} failed, will be tried again", key=name, tries=tries, why=note)
         if tries >= FAILING_TRIES:
@@ -134,3 +134,9 @@ class Outbox:
             record = change.get(self._table, name)
             if record is not None:
                 change.put(self._table, name, record | changes)
+
+
+def _note_of(error: Exception) -> str:
+    """As JSON can have it: what others have said may hold anything."""
+    text = str(error) or type(error).__name__
+    return text[:_NOTE_LENGTH_MAX].encode(errors="replace").decode()

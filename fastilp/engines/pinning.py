@@ -8,6 +8,7 @@ another ledger is refused from then on.
 from typing import Any
 
 from fastilp.engines.context import Context
+from fastilp.engines.node_http import shown_url
 from fastilp.errors import ConfigError
 
 _NAME = "ledger"
@@ -27,8 +28,8 @@ def pin(context: Context, seen: dict[str, Any], url: str) -> None:
             change.put(_NAME, seen)
     if known not in (None, seen):
         raise ConfigError(
-            f"the node at {url} is of another ledger, {_shown(seen)}, than this data_dir,"
-            f" {_shown(known)}: give it the right node, or another data_dir",
+            f"the node at {shown_url(url)} is of another ledger, {_shown(seen)}, than this"
+            f" data_dir, {_shown(known)}: give it the right node, or another data_dir",
             key="data_dir",
         )
 

@@ -240,6 +240,23 @@ async def test_a_payment_is_repeated_until_it_returns(tmp_path: Path) -> None:
     assert len(kind.paid) == 1
 
 
+async def test_an_error_that_cannot_be_written_down_ends_no_payment(tmp_path: Path) -> None:
+    """JSON has no lone surrogates, which is what bytes of others may become in a text."""
+    kind = fresh()
+
+    class Odd(kind):  # type: ignore[misc, valid-type]
+        async def send_money(self, account_id: str, quantity: Quantity, key: str) -> None:
+            await super().send_money(account_id, quantity, key)
+            if self.calls["send"] < 3:
+                raise NotNowError("the ledger says \udcff")
+
+    async with running(Odd, settings(tmp_path)) as (host, calls):
+        await calls.create(ACCOUNT)
+        await calls.settle(ACCOUNT, ONE)
+        await until(lambda: kind.calls["send"] == 3 and not dict(host.outboxes())["payment"]._tasks)
+        assert len(kind.paid) == 1
+
+
 async def test_what_was_taken_is_paid_by_the_next_process(tmp_path: Path) -> None:
     kind = fresh()
     kind.fail_send = 10**6

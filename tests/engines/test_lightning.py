@@ -345,6 +345,21 @@ async def test_a_peer_has_so_many_invoices(tmp_path: Path, monkeypatch: Any) -> 
         assert replies == [201, 201, 201, 429, 429]
 
 
+@pytest.mark.asyncio
+async def test_a_peer_has_so_many_expired_invoices(tmp_path: Path, monkeypatch: Any) -> None:
+    """They are looked up until they are forgotten, weeks later."""
+    monkeypatch.setattr("fastilp.engines.lightning.incoming.KNOWN_MAX", 3)
+    async with lnds() as (payer, payee), lnd_pair(tmp_path, payer, payee) as both:
+        replies = []
+        for number in range(5):
+            ask = messages.question(messages.Wanted(f"{number:032x}", 5))
+            replies.append((await both.payee_calls.message(PAYEE, ask)).status)
+            with engine(both.payee).context.change() as change:
+                for name, record in change.items("invoice/"):
+                    change.put(name, record | {"expires_s": 0 if number else 2_000_000_000})
+        assert replies == [201, 201, 201, 429, 429]
+
+
 class Broken:
     """A node whose answers are no answers."""
 

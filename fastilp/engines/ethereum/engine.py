@@ -15,6 +15,7 @@ from fastilp.engines.ethereum.outgoing import Outgoing
 from fastilp.engines.ethereum.rpc import Rpc
 from fastilp.engines.ethereum.settings import EthereumSettings
 from fastilp.engines.ethereum.signing import Key
+from fastilp.engines.node_http import shown_url
 from fastilp.engines.parking import parked_count
 from fastilp.engines.pinning import pin
 from fastilp.engines.quantity import Quantity
@@ -96,7 +97,7 @@ class EthereumEngine(Engine[EthereumSettings]):
             found = await self._rpc.number("eth_chainId")
             wanted, url = self.settings.chain_id, self.settings.ethereum_url
             if wanted is not None and found != wanted:
-                message = f"the node at {url} is on the chain {found}"
+                message = f"the node at {shown_url(url)} is on the chain {found}"
                 raise ConfigError(message, key="chain_id")
             genesis = await self._rpc.block(0, whole=False)
             # Any chain can have the same id; the first block is its own.

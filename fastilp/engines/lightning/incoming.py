@@ -23,6 +23,8 @@ LATE_S = 14 * 24 * 3_600
 KEPT_S = 180 * 24 * 3_600
 # Of one account, not paid yet: whoever wants more has not paid what it asked for.
 OPEN_MAX = 200
+# Of one account, expired ones too: each is looked up again and again until it is forgotten.
+KNOWN_MAX = 2_000
 
 
 class Incoming:
@@ -92,13 +94,12 @@ class Incoming:
 
     async def _create(self, account_id: str, wanted: messages.Wanted) -> str:
         with self._context.read() as records:
-            now_s = time.time()
-            open_count = sum(
-                record["account"] == account_id and record["expires_s"] > now_s
-                for _, record in records.items("invoice/")
-            )
-        if open_count >= OPEN_MAX:
-            raise NotNowError(f"{open_count} invoices of this account are open", status=429)
+            invoices = [record for _, record in records.items("invoice/")]
+        mine = [record["expires_s"] for record in invoices if record["account"] == account_id]
+        open_count = sum(expires_s > time.time() for expires_s in mine)
+        if open_count >= OPEN_MAX or len(mine) >= KNOWN_MAX:
+            message = f"{len(mine)} invoices of this account are unpaid, {open_count} of them open"
+            raise NotNowError(message, status=429)
         # Until they are forgotten they are many, and cost a peer nothing.
         self._context.check_room()
         invoice = await self._node.create_invoice(

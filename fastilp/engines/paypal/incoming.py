@@ -62,7 +62,7 @@ class Incoming:
         end_ms = now_ms()
         with self._context.read() as records:
             # What was paid before we were first started is not for us.
-            cursor_ms = records.get(CURSOR) or end_ms
+            cursor_ms = min(records.get(CURSOR) or end_ms, end_ms)
             pending = [record["begun_ms"] for _, record in records.items("pending/")]
         start_ms = min([cursor_ms - OVERLAP_MS, *pending])
         while start_ms < end_ms:

@@ -81,7 +81,8 @@ class Outgoing:
     async def _ask(self, record: dict[str, Any]) -> str:
         """For the payout; PayPal's id of it. Raises NotNowError."""
         name = record["sender_batch_id"]
-        if now_ms() - record["created_ms"] > REMEMBERED_MS:
+        # Whichever way the clock was set.
+        if abs(now_ms() - record["created_ms"]) > REMEMBERED_MS:
             raise NotNowError(
                 f"whether PayPal has the payout {name} cannot be told any more: look for it there"
             )

@@ -9,6 +9,7 @@ from fastilp.engines import paid
 from fastilp.engines.base import Engine
 from fastilp.engines.context import Context, Records
 from fastilp.engines.errors import NotNowError
+from fastilp.engines.node_http import shown_url
 from fastilp.engines.parking import parked_count
 from fastilp.engines.pinning import pin, pinned
 from fastilp.engines.quantity import Quantity
@@ -92,7 +93,7 @@ class XrpEngine(Engine[XrpSettings]):
         # Nodes that say nothing are of the main network.
         found, wanted = newest.network_id or 0, self.settings.network_id
         if wanted is not None and found != wanted:
-            message = f"the node at {self.settings.xrp_url} is on the network {found}"
+            message = f"the node at {shown_url(self.settings.xrp_url)} is on the network {found}"
             raise ConfigError(message, key="network_id")
         await self._check_history(found, newest)
         self._network_is_right = True
