@@ -27,7 +27,7 @@ class LightningLedger(TestLedger):
         self._regtest.start()
 
     def engine(self, side: int) -> Launch:
-        words = ("lightning", *self._wallet(side).engine_flags, "--poll-frequency", str(_POLL_MS))
+        words = engine_words(self._wallet(side))
         return Launch(words, {"FASTILP_ENGINE_ELECTRUM_PASSWORD": PASSWORD})
 
     def balance(self, side: int) -> int:
@@ -45,3 +45,8 @@ class LightningLedger(TestLedger):
 
     def _wallet(self, side: int) -> Wallet:
         return self._regtest.wallets[side]
+
+
+def engine_words(wallet: Wallet) -> tuple[str, ...]:
+    """Behind `fastilp engine`."""
+    return ("lightning", *wallet.engine_flags, "--poll-frequency", str(_POLL_MS))

@@ -137,11 +137,17 @@ class Wallet:
 class Regtest:
     """`start`, then use `wallets`, then `stop`."""
 
-    def __init__(self, directory: Path, tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        tell: Callable[[str], None] = lambda _: None,
+        ports: Sequence[int] = (),
+    ) -> None:
+        """`ports` are seven; without them, any that are free."""
         self._directory = directory
         self._tell = tell
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._ports = _free_ports(7)
+        self._ports = list(ports) or _free_ports(7)
         chain_port, _, self._server_port, *rest = self._ports
         self.chain = JsonRpc(f"http://127.0.0.1:{chain_port}")
         self.wallets = tuple(

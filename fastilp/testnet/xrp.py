@@ -33,16 +33,14 @@ class XrpLedger(TestLedger):
         ready = self.programs.ready(self.programs.fastilp("the ledger", words))
         self.url = f"http://{ready['http']}"
         self.tell("an account for each engine, with 10,000 XRP")
-        for address in ADDRESSES:
-            payment = {"Destination": address, "Amount": str(_FUNDS)}
-            self._call("submit", {"secret": GENESIS_SECRET, "tx_json": payment})
-        self.programs.wait(self._is_funded, "accounts on the ledger")
+        fund(self.url)
+        self.programs.wait(lambda: is_funded(self.url), "accounts on the ledger")
 
     def engine(self, side: int) -> Launch:
         return Launch(engine_words(self.url), {"FASTILP_ENGINE_XRP_SECRET": SECRETS[side]})
 
     def balance(self, side: int) -> int:
-        found = self._call("account_info", {"account": ADDRESSES[side]})
+        found = _call(self.url, "account_info", {"account": ADDRESSES[side]})
         return int(found["account_data"]["Balance"])
 
     def fees(self, side: int) -> int:
@@ -51,7 +49,7 @@ class XrpLedger(TestLedger):
         marker: dict[str, Any] = {}
         while True:
             asked = {"account": ADDRESSES[side], "forward": True, "limit": _PAGE, **marker}
-            found = self._call("account_tx", asked)
+            found = _call(self.url, "account_tx", asked)
             signed = (each["tx"] for each in found["transactions"])
             paid += sum(int(each["Fee"]) for each in signed if each["Account"] == ADDRESSES[side])
             if "marker" not in found:
@@ -62,17 +60,26 @@ class XrpLedger(TestLedger):
         body = f'{{"method":"account_tx","params":[{{"account":"{ADDRESSES[1]}"}}]}}'
         return [f"curl -s -d '{body}' {self.url}"]
 
-    def _is_funded(self) -> bool:
-        asked = [rpc(self.url, "account_info", {"account": address}) for address in ADDRESSES]
-        return all(each["status"] == "success" for each in asked)
 
-    def _call(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = rpc(self.url, method, params)
-        if result["status"] != "success":
-            raise FastILPError(f"{method}: {result['error_message']}")
-        return result
+def fund(url: str) -> None:
+    """Both engines' accounts, in the next ledger."""
+    for address in ADDRESSES:
+        payment = {"Destination": address, "Amount": str(_FUNDS)}
+        _call(url, "submit", {"secret": GENESIS_SECRET, "tx_json": payment})
+
+
+def is_funded(url: str) -> bool:
+    asked = [rpc(url, "account_info", {"account": address}) for address in ADDRESSES]
+    return all(each["status"] == "success" for each in asked)
 
 
 def engine_words(url: str) -> tuple[str, ...]:
     """Behind `fastilp engine`."""
     return ("xrp", "--xrp-url", url, "--poll-frequency", str(_POLL_MS))
+
+
+def _call(url: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = rpc(url, method, params)
+    if result["status"] != "success":
+        raise FastILPError(f"{method}: {result['error_message']}")
+    return result
