@@ -431,6 +431,23 @@ async def test_payments_that_fail_on_the_ledger_wait(
         assert len(payments(found.ledger)) == failures.FREE + 1
 
 
+async def test_another_network_all_of_a_sudden_ends_no_payment(tmp_path: Path) -> None:
+    """The node was never away, and is past the last ledger: the payment is not made anew."""
+    async with stand_in() as found, stand_in() as other, pair(tmp_path, found.url) as both:
+        await both.settle(500)
+        await until(lambda: found.ledger._open)
+        (old,) = both.signed()
+        while other.ledger.number <= old["last"]:
+            other.ledger.close()
+        engine(both.payer).rpc._url = other.url
+        await until(lambda: "payment" in " ".join(both.payer.problems()))
+        assert both.signed() == [old]
+        engine(both.payer).rpc._url = found.url
+        found.ledger.close()
+        await until(lambda: both.credits() and both.has_paid(1))
+        assert both.credits() == [500] == paid(found.ledger)
+
+
 async def test_a_network_that_began_anew_is_refused(tmp_path: Path) -> None:
     """Its number is the same, and the ledger of the first look is another one, or not there yet. A
     node that has lost that ledger is believed."""

@@ -88,6 +88,7 @@ class Outgoing:
                 "hash": transaction_hash,
                 "sequence": sequence,
                 "first": ledger.number,
+                "first_hash": ledger.hash,
                 "last": last,
                 "cost": str(drops + fee),
             }
@@ -177,6 +178,7 @@ class Outgoing:
                 if not whole and not await self._is_absent(record):
                     first, last = record["first"], record["last"]
                     raise NotNowError(f"the XRP node does not have all ledgers {first} to {last}")
+                await self._check_ledgers(record)
                 self._give_up(key)
                 self._context.log.warning("payment expired, is signed anew", key=key)
                 return False
@@ -192,6 +194,12 @@ class Outgoing:
             if error.code != "txnNotFound":
                 raise
             return None, error.result.get("searched_all") is True
+
+    async def _check_ledgers(self, record: dict[str, Any]) -> None:
+        """Those of another network that the node is of now say nothing about ours."""
+        known = record.get("first_hash")
+        if known is not None and await self._rpc.ledger_hash(record["first"]) != known:
+            raise NotNowError("the XRP node is of another ledger than the payment was made on")
 
     async def _is_absent(self, record: dict[str, Any]) -> bool:
         """Whether the list of our transactions, of all ledgers where it may be, is without it. A
