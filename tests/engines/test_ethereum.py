@@ -317,6 +317,26 @@ async def test_the_wrong_chain_is_refused(tmp_path: Path, chain: Anvil) -> None:
             pass
 
 
+async def test_another_chain_all_of_a_sudden_ends_no_payment(tmp_path: Path, chain: Anvil) -> None:
+    """The node was never away, and the nonce was used there: the payment is not made anew."""
+    (tmp_path / "chain").mkdir()
+    with anvil(tmp_path / "chain", "--timestamp", "1600000000") as other:
+        other.send(ADDRESSES[0], ADDRESSES[2], 1)
+        async with pair(tmp_path, chain.url) as both:
+            chain.call("evm_setAutomine", False)
+            await both.settle(500)
+            await until(lambda: engine(both.payer).outgoing._pending())
+            before = engine(both.payer).outgoing._pending()
+            engine(both.payer)._rpc._url = other.url
+            await until(lambda: "payment" in " ".join(both.payer.problems()))
+            assert engine(both.payer).outgoing._pending() == before
+            engine(both.payer)._rpc._url = chain.url
+            chain.call("evm_setAutomine", True)
+            chain.mine()
+            await until(lambda: both.credits() and both.has_paid(1))
+            assert both.credits() == [500] == paid(chain)
+
+
 async def test_another_chain_with_the_same_id_is_refused(tmp_path: Path, chain: Anvil) -> None:
     """At the next start, and when the node is another one after it was away."""
     (tmp_path / "chain").mkdir()

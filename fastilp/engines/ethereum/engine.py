@@ -111,10 +111,9 @@ class EthereumEngine(Engine[EthereumSettings]):
             await self.outgoing.resend()
             if self.settings.watch_incoming:
                 await self.incoming.look()
-        except Exception:
-            # It may be another node when it answers again.
+        finally:
+            # It may be another node at the next look, even if it was never away.
             self._chain_id = None
-            raise
 
     def _add_metrics(self) -> None:
         gauge = self.context.gauge

@@ -28,6 +28,7 @@ from fastilp.engines.ethereum.fees import (
 from fastilp.engines.ethereum.rpc import Rpc, RpcError, as_number
 from fastilp.engines.ethereum.settings import EthereumSettings
 from fastilp.engines.ethereum.signing import Key
+from fastilp.engines.pinning import pinned
 
 # transfer(address,uint256) and balanceOf(address) of ERC-20.
 _TRANSFER, _BALANCE_OF = "a9059cbb", "70a08231"
@@ -186,6 +187,7 @@ class Outgoing:
                 return None
             if receipt is None and deep >= 0 and await self._count(hex(deep)) > nonce:
                 other = await self._user_of(nonce, record["block"], deep)
+                await self._check_chain()
                 if other not in record["hashes"]:
                     self._give_up(key, f"its nonce {nonce} was used by {other}")
             waited_ms = (time.monotonic() - begun) * 1_000
@@ -209,6 +211,12 @@ class Outgoing:
             if is_ours and as_number(transaction["nonce"]) == nonce:
                 return str(transaction["hash"])
         raise NotNowError(f"the nonce {nonce} is used, and the node does not show by what")
+
+    async def _check_chain(self) -> None:
+        """Another chain that the node is of now says nothing about our nonces."""
+        known, genesis = pinned(self._context), await self._rpc.block(0, whole=False)
+        if known is not None and known["block_0"] != genesis["hash"]:
+            raise NotNowError("the Ethereum node is of another chain than it was")
 
     async def _receipt(self, record: dict[str, Any]) -> dict[str, Any] | None:
         for transaction_hash in record["hashes"]:
