@@ -93,6 +93,7 @@ class Outbox:
         self._asking: set[str] = set()
         self._closed = True
         self._last_id_ms = 0
+        self._swept = ""
         self.tries = 0
         """Since the start."""
         self.sent = 0
@@ -127,14 +128,19 @@ class Outbox:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def sweep(self) -> int:
-        """Forget those of the oldest that are over and too old. Returns how many were."""
+        """Look at some, the next ones each time, and forget what is over and too old of them.
+        Returns how many were."""
         store = self._ledger.store
         if store is None:
             return 0
         before = self._now_ms() - self._kept_ms
+        page = list(SETTLEMENTS.page(store, "", self._swept, _SWEPT_MAX))
+        # Behind the last one that is old the first ones are next: one may be over by now.
+        goes_on = len(page) == _SWEPT_MAX and page[-1].created_at_ms < before
+        self._swept = page[-1].settlement_id if goes_on else ""
         old = [
             intent
-            for intent in SETTLEMENTS.page(store, "", "", _SWEPT_MAX)
+            for intent in page
             if intent.created_at_ms < before and intent.state not in OPEN_STATES
         ]
         for intent in old:

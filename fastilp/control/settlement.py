@@ -256,7 +256,11 @@ class Settlement:
             for number, entry in enumerate(list(self._settlers.values())):
                 if number % _SLICE == _SLICE - 1:
                     await asyncio.sleep(0)
-                self._look_at(entry)
+                try:
+                    self._look_at(entry)
+                except Exception:
+                    # The others are looked at, and this one the next time again.
+                    _log.exception("a look failed", extra={"account": entry.account.name})
 
     def _look_at(self, entry: Entry) -> None:
         name = entry.account.name
@@ -275,12 +279,18 @@ class Settlement:
         while True:
             await self._renewing.wait()
             self._renewing.clear()
-            await self._leave_engines()
-            for number, entry in enumerate(self._with_engines()):
-                if number % _SLICE == _SLICE - 1:
-                    await asyncio.sleep(0)
-                if not entry.closing:
-                    self.account_opened(entry.account, entry.details)
+            try:
+                await self._leave_engines()
+                await self._join_engines()
+            except Exception:
+                _log.exception("engines are not told of all accounts; the next change tells them")
+
+    async def _join_engines(self) -> None:
+        for number, entry in enumerate(self._with_engines()):
+            if number % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+            if not entry.closing:
+                self.account_opened(entry.account, entry.details)
 
     async def _leave_engines(self) -> None:
         """That accounts have no more: an asset has none now, or the settings were others in the
