@@ -29,7 +29,7 @@ STORM_LIMIT = 500_000
 # It asks less and less often: after five seconds, five more go by.
 STORM_SECONDS, STORM_SECONDS_SOAK = 2.0, 5.0
 PAYERS = ("payer", "small", "spread", "storm")
-PAID_SECONDS = 90.0
+PAID_SECONDS = 300.0
 
 
 class Paid(NamedTuple):

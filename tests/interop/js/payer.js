@@ -18,7 +18,7 @@ async function stream () {
     })
     const stream = connection.createStream()
     if (data) stream.write(data)
-    await stream.sendTotal(amount, { timeout: 60000 })
+    await stream.sendTotal(amount, { timeout: 240000 })
     emit({
       event: 'paid',
       sent: stream.totalSent,
