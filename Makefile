@@ -13,6 +13,7 @@ PYTEST := $(PYTHON) -m pytest
 WORKERS ?= $(shell expr $$(nproc) \* 2)
 PARALLEL := $(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 ARGS ?=
+TIDY := tests/test_source.py tests/test_layers.py
 # What the sanitizers look at.
 SUITE ?= tests/core tests/property tests/storage
 ONCE ?=
@@ -60,7 +61,7 @@ debug: $(STAMPS)/built-debug  ## the same with -O0, assertions and bounds checks
 sanitize: $(STAMPS)/built-sanitize  ## the same with AddressSanitizer and UndefinedBehaviorSanitizer
 
 test: $(STAMPS)/dev $(STAMPS)/built-release lint types tidy  ## all gates and all tests
-	$(PARALLEL) $(ARGS)
+	$(PARALLEL) $(TIDY:%=--ignore=%) $(ARGS)
 
 quicktest: $(STAMPS)/dev $(STAMPS)/built-release  ## tests that take no packaging, no other programs
 	$(PYTEST) -x -q -m "not packaging and not interop" $(ARGS)
@@ -90,7 +91,7 @@ types: $(STAMPS)/dev $(STAMPS)/built-release  ## mypy, and every stub against it
 	--allowlist tools/stubtest-allowlist.txt $(MODULES)
 
 tidy: $(STAMPS)/dev  ## lengths, words, layers, files that do not belong
-	$(PYTEST) -q tests/test_source.py tests/test_layers.py
+	$(PYTEST) -q $(TIDY)
 
 hunt: $(STAMPS)/dev $(STAMPS)/built-release  ## property tests with new seeds
 	FASTILP_HUNT=1 $(PYTEST) -q --timeout=3600 -m property $(ARGS)

@@ -13,7 +13,7 @@ from tests.simulation.network import USER
 from tests.simulation.policy import Policy, path_of
 from tests.simulation.world import World
 
-SEEDS = range(200 if os.environ.get("FASTILP_SOAK") else 20)
+SEEDS = range(200 if os.environ.get("FASTILP_SOAK") else 10)
 # How a packet may end that meets a link that has just failed, or runs in circles: the tables of
 # two nodes may disagree for a moment.
 STORM = {"fulfilled", "F02", "T00", "T01", "R00", "R02"}
