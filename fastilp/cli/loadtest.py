@@ -5,6 +5,7 @@ the same names.
 """
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -376,7 +377,7 @@ def _warn_of_busy_tool(found: Document) -> None:
 
 
 class _Live:
-    """One line that says how a run goes."""
+    """One line that says how a run goes; without a terminal, a line for each run to its log."""
 
     def __init__(self, status: Status) -> None:
         self._status = status
@@ -384,6 +385,8 @@ class _Live:
 
     def begin(self, name: str) -> None:
         self._name = name
+        if not _console.is_terminal:
+            typer.echo(f"{datetime.now():%H:%M:%S} {name}", err=True)
         self._status.update(f"{name}: starting")
 
     def __call__(self, event: dict[str, Any]) -> None:

@@ -19,13 +19,18 @@ from tests.node_process import NodeProcess
 SHORT = ("--duration", "0.5", "--warm-up", "0.1")
 
 
-def fastilp(*arguments: str, status: int = 0) -> str:
-    """What it printed; on standard error if it fails."""
+def ran(*arguments: str, status: int = 0) -> "subprocess.CompletedProcess[str]":
     done = subprocess.run(
         [sys.executable, "-m", "fastilp", "loadtest", *arguments],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def fastilp(*arguments: str, status: int = 0) -> str:
+    """What it printed; on standard error if it fails."""
+    done = ran(*arguments, status=status)
     return done.stderr if status else done.stdout
 
 
@@ -56,7 +61,11 @@ def test_bench_runs_scenarios_and_writes_the_readme(tmp_path: Path) -> None:
     readme.write_text(
         "# a\n<!-- figures: written by `make bench` -->\n<!-- end of figures -->\nz\n"
     )
-    printed = fastilp("bench", str(tmp_path), "--runs", "2", *SHORT, "--readme", str(readme))
+    done = ran("bench", str(tmp_path), "--runs", "2", *SHORT, "--readme", str(readme))
+    printed = done.stdout
+    assert re.findall(r"^\d\d:\d\d:\d\d (.*)$", done.stderr, re.MULTILINE) == [
+        "Batch on direct (1 of 2)", "Batch on direct (2 of 2)",
+    ]  # fmt: skip
     assert "left out: nginx, batch-8: nginx does not speak batch" in printed
     assert "| Batch | direct |" in readme.read_text()
 
