@@ -1,14 +1,18 @@
-"""What tests of every kind need: waiting, free ports, the sums of the books. Imports nothing of
-fastilp.
+"""What tests of every kind need: waiting, free ports, the sums of the books. Of fastilp it imports
+only how ports are found.
 """
 
-import contextlib
-import socket
+import itertools
+import os
+import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+from fastilp import ports
+
 WAIT_SECONDS = 60.0
+_WORKERS_MAX = 16
 _LOOK_SECONDS = 0.01
 
 
@@ -37,13 +41,20 @@ def wait_until(look: Callable[[], Any], wanted: Any, seconds: float = WAIT_SECON
     until(holds, lambda: f"still {seen[0]!r}, wanted {wanted!r}", seconds)
 
 
+def _own_ports() -> Iterator[int]:
+    """A test may wait before it listens: no two workers share a port, and none comes twice."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = list(ports.quiet_ports()[worker % _WORKERS_MAX :: _WORKERS_MAX])
+    first = random.randrange(len(own))
+    return itertools.cycle(own[first:] + own[:first])
+
+
+_PORTS = _own_ports()
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [free.getsockname()[1] for free in sockets]
+    return ports.free_ports(count, _PORTS)
 
 
 def free_port() -> int:

@@ -75,13 +75,6 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 def welcome(listener: socket.socket, kind: WireTransport) -> socket.socket:
     """The next connector that dials us, greeted; whoever it says it is."""
     listener.settimeout(_WELCOME_SECONDS)

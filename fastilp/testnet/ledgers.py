@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import ClassVar, NamedTuple
 
 from fastilp.errors import FastILPError
+from fastilp.ports import free_port
 from fastilp.testnet.programs import Programs
 
 PAYER, PAYEE = 0, 1
@@ -47,9 +48,8 @@ class Ports:
             try:
                 probe.bind((HOST, port))
             except OSError:
-                probe.bind((HOST, 0))
-            bound: int = probe.getsockname()[1]
-            return bound
+                return free_port()
+            return port
 
 
 class TestLedger(ABC):

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fastilp.errors import FastILPError
+from fastilp.ports import free_ports
 from fastilp.testnet.regtest_chain import (
     CHAIN_ENVIRONMENT,
     chain_command,
@@ -147,7 +148,7 @@ class Regtest:
         self._directory = directory
         self._tell = tell
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._ports = list(ports) or _free_ports(7)
+        self._ports = list(ports) or free_ports(7)
         chain_port, _, self._server_port, *rest = self._ports
         self.chain = JsonRpc(f"http://127.0.0.1:{chain_port}")
         self.wallets = tuple(
@@ -288,12 +289,3 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_ports(count: int) -> list[int]:
-    """Different ones."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]

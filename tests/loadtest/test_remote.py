@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from fastilp.errors import FastILPError, UsageError
-from fastilp.loadtest.greeting import free_port
 from fastilp.loadtest.run import Timing, run_target
 from fastilp.loadtest.targets.remote import Remote, RemoteTarget, peer_of, transport_of
 from fastilp.loadtest.task import Load
+from fastilp.ports import free_port
 from tests.node_process import NodeProcess
 
 TIMING = Timing(0.1, 0.5)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from fastilp.errors import FastILPError
-from fastilp.loadtest.greeting import free_port
 from fastilp.loadtest.task import Destination, Load, Peer, Transport
+from fastilp.ports import free_port
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0

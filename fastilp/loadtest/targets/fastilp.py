@@ -11,9 +11,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from fastilp.loadtest.greeting import free_port
 from fastilp.loadtest.targets.base import HOST, Access, Process, Target, next_hop_port
 from fastilp.loadtest.task import Destination, Load, Peer
+from fastilp.ports import free_port
 from fastilp.types import VERSION
 
 ADDRESS = "example.hub"

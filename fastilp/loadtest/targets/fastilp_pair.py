@@ -11,10 +11,10 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastilp.loadtest.greeting import free_port
 from fastilp.loadtest.targets.base import HOST, Process, Target
 from fastilp.loadtest.targets.fastilp import same_package
 from fastilp.loadtest.task import Load
+from fastilp.ports import free_port
 
 PAYER, RECEIVER = "alice", "bob"
 _ADMIN_TOKEN = "admin"

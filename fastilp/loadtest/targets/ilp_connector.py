@@ -8,9 +8,9 @@ import json
 from typing import Any
 
 from fastilp.loadtest import npm
-from fastilp.loadtest.greeting import free_port
 from fastilp.loadtest.targets.base import HOST, Access, Target, next_hop_port
 from fastilp.loadtest.task import Destination, Load, Peer
+from fastilp.ports import free_port
 
 VERSION = "23.0.2"
 PACKAGES = (

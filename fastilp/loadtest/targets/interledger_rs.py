@@ -10,9 +10,9 @@ import secrets
 import shutil
 import urllib.request
 
-from fastilp.loadtest.greeting import free_port
 from fastilp.loadtest.targets.base import HOST, Access, Target, next_hop_port
 from fastilp.loadtest.task import Destination, Load, Peer
+from fastilp.ports import free_port
 
 _ADDRESS = "example.rust"
 _ADMIN_TOKEN = "admin"

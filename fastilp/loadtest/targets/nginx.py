@@ -8,9 +8,9 @@ import os
 import shutil
 import subprocess
 
-from fastilp.loadtest.greeting import free_port
 from fastilp.loadtest.targets.base import HOST, Access, Target, next_hop_port
 from fastilp.loadtest.task import Destination, Load, Peer
+from fastilp.ports import free_port
 
 # Debian's nginx-light has no modules but what is compiled in; it is enough.
 PACKAGE = "nginx-light"
