@@ -104,11 +104,10 @@ void store_queue_submit(StoreState *s, const uint8_t *rows, const uint32_t *inde
     if (__atomic_load_n(&s->closed, __ATOMIC_ACQUIRE))
         return;
     pthread_mutex_lock(&s->mutex);
-    if (!s->stopping) {
+    if (!s->stopping)
         batch_add(s, rows, indexes, count, ticket);
-        pthread_cond_signal(&s->work);
-    }
     pthread_mutex_unlock(&s->mutex);
+    pthread_cond_signal(&s->work);
 }
 
 int store_queue_submit_records(StoreState *s, const uint8_t *rows, const uint32_t *indexes,
