@@ -98,6 +98,8 @@ static void batch_add(StoreState *s, const uint8_t *rows, const uint32_t *indexe
     s->last_submit_ms = store_now_ms();
 }
 
+/* The writer is woken behind the lock: it runs at once, and within it would meet the lock, sleep
+ * again, and begin its commit when the loop has nothing left to do. */
 void store_queue_submit(StoreState *s, const uint8_t *rows, const uint32_t *indexes,
                         uint32_t count, uint64_t ticket)
 {
