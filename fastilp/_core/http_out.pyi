@@ -1,20 +1,34 @@
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 from typing_extensions import disjoint_base
 
 from fastilp._core.http_socket import HttpSocket
 from fastilp._core.link import Link
 
-@final
-class HttpOutlet:
-    """The Prepares of one http-out link on their way to connections. `head`: of every request, up
-    to and with `Content-Length: `. `depth`: requests at a time on one connection."""
+@disjoint_base
+class HttpPool:
+    """The connections to one host and port that wait for no answer: whichever account's Prepare
+    comes next takes one. `depth`: requests at a time on one connection, all of one account. To be
+    subclassed by the shell. Raises UsageError for a depth that is none."""
 
-    link: Link
     depth: int
     now: float
     """Set by the shell now and then; what time-outs are measured by."""
+    def __init__(self, *, depth: int) -> None: ...
+    def waiting_owners(self) -> list[Any]:
+        """Of the outlets that wait for a connection, and may have one more."""
+
+@final
+class HttpOutlet:
+    """The Prepares of one http-out link on their way to connections. `owner`: the shell of it;
+    `head`: of every request, up to and with `Content-Length: `."""
+
+    link: Link
+    pool: HttpPool
+    owner: Any
+    carrying: int
+    """Connections with requests of this outlet, of which `connections_max` is the bound."""
     last_error: str
     """Why the last Prepare was not answered; an answer empties it."""
     queue_count: int
@@ -22,13 +36,17 @@ class HttpOutlet:
     def __init__(
         self,
         link: Link,
+        pool: HttpPool,
+        owner: object,
         head: bytes,
         wake: Callable[[], None],
         *,
-        depth: int,
+        connections_max: int,
         queue_count_max: int,
         queue_size_max: int,
     ) -> None: ...
+    def close(self) -> None:
+        """It waits for no connection any more."""
     def flush(self) -> list[int]:
         """Give each Prepare on the link to a connection, or let it wait. Returns the ids of those
         for which the queue has no room."""
@@ -40,6 +58,9 @@ class HttpOutlet:
 class HttpClientConnection(HttpSocket):
     """One socket of the pool. To be subclassed by the shell."""
 
+    pool: HttpPool
+    outlet: HttpOutlet | None
+    """Whose requests it carries; none while it waits for no answer."""
     waiting: int
     """Requests that were written and not answered."""
     idle_since: float
@@ -47,7 +68,7 @@ class HttpClientConnection(HttpSocket):
     """How long it may be idle, as the server says; infinite if it does not."""
     expiry: bytes
     """Of the oldest request without an answer, 17 digits; empty if there is none."""
-    def __init__(self, outlet: HttpOutlet) -> None: ...
+    def __init__(self, pool: HttpPool) -> None: ...
     def answered(self, request_id: int, status: int, body: bytes) -> None:
         """For the subclass: an answer that is no packet, or not with status 200."""
     def other(self, received: bytes) -> None:

@@ -2,9 +2,13 @@
 of a pool, and answers become rows.
 
 `HttpOutlet` is one account's link with what waits for a connection; `HttpClientConnection` is one
-socket. Their subclass and owner in the shell open and close, and say what becomes of everything
-that is not a packet with status 200. A request is written once: nobody knows whether the next hop
-has taken one that was lost. May import codec_http, link and row."""
+socket; `HttpPool` has those that wait for no answer, for all accounts at one host and port. As long
+as a connection carries requests they are of one account, so that nobody waits behind another's.
+Their subclasses and owners in the shell open and close, and say what becomes of everything that is
+not a packet with status 200. A request is written once: nobody knows whether the next hop has taken
+one that was lost. May import codec_http, link and row."""
+
+from collections import deque
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -36,22 +40,43 @@ cdef inline const uint8_t* _expiry(const uint8_t* prepare) noexcept nogil:
     return prepare + 2 + (prepare[1] & 0x7F if prepare[1] >= 0x80 else 0) + AMOUNT_SIZE
 
 
-@cython.final
-cdef class HttpOutlet:
-    def __init__(
-        self, Link link not None, bytes head not None, wake, *, uint32_t depth,
-        size_t queue_count_max, size_t queue_size_max,
-    ):
+cdef class HttpPool:
+    def __init__(self, *, uint32_t depth):
         if not 1 <= depth <= HTTP_PIPELINE_DEPTH_MAX:
             raise UsageError(
                 f"requests at a time on a connection: 1 to {HTTP_PIPELINE_DEPTH_MAX}, not {depth}"
             )
-        self.link = link
         self.depth = depth
+        self._idle = []
+        self._waiting = deque()
+
+    def waiting_owners(self):
+        """See http_out.pyi."""
+        return [outlet.owner for outlet in self._waiting]
+
+    cdef int _serve(self) except -1:
+        cdef HttpOutlet outlet
+        while self._idle and self._waiting:
+            outlet = <HttpOutlet>self._waiting.popleft()
+            outlet._is_waiting = False
+            outlet._dispatch()
+        return 0
+
+
+@cython.final
+cdef class HttpOutlet:
+    def __init__(
+        self, Link link not None, HttpPool pool not None, owner, bytes head not None, wake, *,
+        uint32_t connections_max, size_t queue_count_max, size_t queue_size_max,
+    ):
+        self.link = link
+        self.pool = pool
+        self.owner = owner
         self.last_error = ""
         self._head = head
         self._wake = wake
         self._open = []
+        self._connections_max = connections_max
         self._queue_count_max = queue_count_max
         self._queue_size_max = queue_size_max
 
@@ -82,6 +107,8 @@ cdef class HttpOutlet:
         self.link._emptied()
         for connection in touched:
             connection._flush_output()
+        if self.queue_count:
+            self._wait()
         return refused
 
     cdef int _dispatch(self) except -1:
@@ -103,7 +130,22 @@ cdef class HttpOutlet:
         self._forget_sent()
         for connection in touched:
             connection._flush_output()
+        if self.queue_count:
+            self._wait()
         return 0
+
+    cdef int _wait(self) except -1:
+        """Take an idle connection as soon as there is one, if this account may have one more."""
+        if not self._is_waiting and self.carrying < self._connections_max:
+            self._is_waiting = True
+            self.pool._waiting.append(self)
+        return 0
+
+    def close(self):
+        """It waits for no connection any more."""
+        if self._is_waiting:
+            self.pool._waiting.remove(self)
+            self._is_waiting = False
 
     def drop_queue(self, bytes expired_before=None):
         """Forget what waits for a connection, or of it what expired before this time (17 digits).
@@ -135,12 +177,22 @@ cdef class HttpOutlet:
         """The one used last: the others may grow old and be closed. It leaves the list when it is
         full."""
         cdef HttpClientConnection connection
-        if not self._open:
+        cdef list idle
+        if self._open:
+            connection = <HttpClientConnection>self._open[len(self._open) - 1]
+            if connection.waiting + 1 == self.pool.depth:
+                self._open.pop()
+                connection._listed = False
+            return connection
+        idle = self.pool._idle
+        if not idle or self.carrying >= self._connections_max:
             return None
-        connection = <HttpClientConnection>self._open[len(self._open) - 1]
-        if connection.waiting + 1 == self.depth:
-            self._open.pop()
-            connection._listed = False
+        connection = <HttpClientConnection>idle.pop()
+        connection.outlet = self
+        connection._listed = self.pool.depth > 1
+        if connection._listed:
+            self._open.append(connection)
+        self.carrying += 1
         return connection
 
     cdef bint _is_full(self, size_t size) noexcept:
@@ -177,9 +229,9 @@ cdef class HttpOutlet:
 
 
 cdef class HttpClientConnection(HttpSocket):
-    def __init__(self, HttpOutlet outlet not None):
-        self._outlet = outlet
-        self._written = <Written*>calloc(outlet.depth, sizeof(Written))
+    def __init__(self, HttpPool pool not None):
+        self.pool = pool
+        self._written = <Written*>calloc(pool.depth, sizeof(Written))
         if self._written == NULL:
             raise MemoryError()
         self.keep_alive_seconds = float("inf")
@@ -205,7 +257,7 @@ cdef class HttpClientConnection(HttpSocket):
 
     def opened(self):
         """It can take requests."""
-        self.offer()
+        self._offer()
 
     def pop(self):
         """The id of the oldest request without an answer, which is being answered. IndexError."""
@@ -215,16 +267,12 @@ cdef class HttpClientConnection(HttpSocket):
 
     def offer(self):
         """The next request may come."""
-        self.idle_since = self._outlet.now
         self._offer()
-        self._outlet._dispatch()
 
     def withdraw(self):
         """It takes no request any more."""
         self._over = True
-        if self._listed:
-            self._outlet._open.remove(self)
-            self._listed = False
+        self._unlist()
 
     def lost(self):
         """The socket has gone. Returns the ids of the requests that were written and not
@@ -234,6 +282,7 @@ cdef class HttpClientConnection(HttpSocket):
         self.detach()
         while self.waiting:
             ids.append(self._pop())
+        self._part()
         return ids
 
     @property
@@ -246,11 +295,11 @@ cdef class HttpClientConnection(HttpSocket):
     # --- requests ---------------------------------------------------------------------------------
 
     cdef int _send(self, uint32_t request_id, const uint8_t* packet, size_t size) except -1:
-        cdef bytes head = self._outlet._head
+        cdef bytes head = self.outlet._head
         cdef size_t head_size = PyBytes_GET_SIZE(head)
         cdef uint8_t* room = arena_room(&self._output, head_size + HTTP_LENGTH_SIZE_MAX + size)
         cdef Written* written = &self._written[
-            (self._first + self.waiting) % self._outlet.depth
+            (self._first + self.waiting) % self.pool.depth
         ]
         if room == NULL:
             raise MemoryError()
@@ -267,14 +316,41 @@ cdef class HttpClientConnection(HttpSocket):
 
     cdef uint32_t _pop(self) noexcept:
         cdef uint32_t request_id = self._written[self._first].request_id
-        self._first = (self._first + 1) % self._outlet.depth
+        self._first = (self._first + 1) % self.pool.depth
         self.waiting -= 1
         return request_id
 
     cdef int _offer(self) except -1:
-        if not self._listed and not self._over:
+        """First to the account that it serves, then to whoever waits."""
+        cdef HttpOutlet outlet = self.outlet
+        self.idle_since = self.pool.now
+        if self._over:
+            return 0
+        if self.waiting == 0:
+            self._unlist()
+            self._part()
             self._listed = True
-            self._outlet._open.append(self)
+            self.pool._idle.append(self)
+        elif not self._listed:
+            self._listed = True
+            outlet._open.append(self)
+        if outlet is not None and outlet.queue_count:
+            outlet._dispatch()
+        if self.pool._waiting:
+            self.pool._serve()
+        return 0
+
+    cdef int _unlist(self) except -1:
+        if self._listed:
+            (self.pool._idle if self.outlet is None else self.outlet._open).remove(self)
+            self._listed = False
+        return 0
+
+    cdef int _part(self) except -1:
+        """It carries nothing of its account any more."""
+        if self.outlet is not None:
+            self.outlet.carrying -= 1
+            self.outlet = None
         return 0
 
     cdef int _fed(self) except -1:
@@ -310,10 +386,7 @@ cdef class HttpClientConnection(HttpSocket):
         if self._over:
             self._parsed = self._input.size
         elif self.waiting != before:
-            self.idle_since = self._outlet.now
             self._offer()
-            if self._outlet.queue_count:
-                self._outlet._dispatch()
         return 0
 
     cdef int _take(self, const uint8_t* message) except -1:
@@ -328,9 +401,9 @@ cdef class HttpClientConnection(HttpSocket):
         if self._head.status == 200 and size and (
             packet[0] == PACKET_FULFILL or packet[0] == PACKET_REJECT
         ):
-            self._outlet.last_error = ""
-            self._outlet._answer(request_id, packet, size)
-            self._want_turn(self._outlet._wake)
+            self.outlet.last_error = ""
+            self.outlet._answer(request_id, packet, size)
+            self._want_turn(self.outlet._wake)
         else:
             self.answered(request_id, self._head.status, packet[:size])
         if self._head.closes:

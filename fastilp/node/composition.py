@@ -47,7 +47,7 @@ from fastilp.node.report import (
 from fastilp.node.settling import NodeSettling
 from fastilp.node.wiring import NodeWiring
 from fastilp.storage.ledger import Ledger
-from fastilp.transports.http_client import HttpSenderLimits
+from fastilp.transports.http_pool import HttpSenderLimits
 from fastilp.transports.pump import Pump
 
 _log = structlog.get_logger("fastilp.node")

@@ -24,7 +24,8 @@ from fastilp.transports.batch import BatchPort
 from fastilp.transports.batch_client import BatchDialler
 from fastilp.transports.btp import BtpPort
 from fastilp.transports.btp_client import BtpDialler
-from fastilp.transports.http_client import HttpSender, HttpSenderLimits
+from fastilp.transports.http_client import HttpSender
+from fastilp.transports.http_pool import HttpPools, HttpSenderLimits
 from fastilp.transports.http_port import HttpPort
 from fastilp.transports.pump import Pump
 from fastilp.transports.socket_port import SocketPort
@@ -53,9 +54,13 @@ class Shared:
     batch_tokens: TokenTable[BatchPort]
     on_link: LinkEvent = _no_event
     sending: HttpSenderLimits = HttpSenderLimits()
+    http_pools: HttpPools = field(init=False)
     started: bool = False
     """Peers are dialled from the node's start on."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.http_pools = HttpPools(self.pump)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -205,6 +210,7 @@ class AccountLinks:
                 details.ilp_over_http_url,
                 details.ilp_over_http_outgoing_token or "",
                 limits=self._shared.sending,
+                pools=self._shared.http_pools,
             )
 
     def _open_batch(self) -> None:

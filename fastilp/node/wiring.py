@@ -16,7 +16,8 @@ from fastilp.transports.batch import BatchPort
 from fastilp.transports.batch_client import parse_batch_url
 from fastilp.transports.btp import BtpPort
 from fastilp.transports.btp_client import parse_btp_url
-from fastilp.transports.http_client import HttpSenderLimits, parse_http_url
+from fastilp.transports.http_client import parse_http_url
+from fastilp.transports.http_pool import HttpSenderLimits
 from fastilp.transports.http_port import HttpPort
 from fastilp.transports.pump import Pump
 from fastilp.types import AccountDetails

@@ -1,4 +1,4 @@
-"""One connection of an HttpSender's pool. The core writes requests and reads answers in the shape
+"""One connection of a pool (http_pool). The core writes requests and reads answers in the shape
 that ILP peers send (_core.http_out); answers that have another shape, and all that follow on their
 connection, are read here by llhttp. Imports _core only.
 """
@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from fastilp._core.http_out import HttpClientConnection, HttpOutlet
+from fastilp._core.http_out import HttpClientConnection, HttpPool
 from fastilp._core.poller import Poller
 
 _TIMEOUT = re.compile(r"\btimeout=([0-9]{1,9})\b")
@@ -17,25 +17,32 @@ _TIMEOUT = re.compile(r"\btimeout=([0-9]{1,9})\b")
 _KEEP_ALIVE_MARGIN_SECONDS = 1.0
 
 
-class Pool(Protocol):
-    """The sender that a connection belongs to."""
+class Sender(Protocol):
+    """Whose requests a connection carries: `HttpOutlet.owner`."""
 
-    outlet: HttpOutlet
+    def answered(self, request_id: int, status: int, body: bytes) -> None: ...
+    def lost(self, request_ids: list[int], error: str) -> None: ...
+    def open_more(self) -> None: ...
+
+
+class Pool(Protocol):
+    """What a connection belongs to."""
+
     poller: Poller
 
     def opened(self, connection: "ClientConnection") -> bool:
         """False: nobody needs it any more."""
 
-    def lost(self, connection: "ClientConnection", request_ids: list[int], error: str) -> None:
-        """`request_ids`: of the Prepares that were written and never answered."""
-
-    def answered(self, request_id: int, status: int, body: bytes) -> None: ...
+    def lost(
+        self, connection: "ClientConnection", sender: Sender | None, ids: list[int], error: str
+    ) -> None:
+        """`ids`: of the sender's Prepares that were written and never answered."""
 
 
 class ClientConnection(HttpClientConnection, asyncio.BufferedProtocol):
-    def __init__(self, pool: Pool, response_size_max: int) -> None:
-        super().__init__(pool.outlet)
-        self._pool = pool
+    def __init__(self, pool: HttpPool, response_size_max: int) -> None:
+        super().__init__(pool)
+        self._pool = cast(Pool, pool)
         self._response_size_max = response_size_max
         self._transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
@@ -67,12 +74,18 @@ class ClientConnection(HttpClientConnection, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         error = f"{self.error}: {exc}" if exc is not None else self.error
-        self._pool.lost(self, self.lost(), error)
+        sender = self._sender()
+        self._pool.lost(self, sender, self.lost(), error)
+
+    def _sender(self) -> Sender | None:
+        return self.outlet.owner if self.outlet is not None else None
 
     # --- What the core says ---------------------------------------------------------------------
 
     def answered(self, request_id: int, status: int, body: bytes) -> None:
-        self._pool.answered(request_id, status, body)
+        sender = self._sender()
+        if sender is not None:
+            sender.answered(request_id, status, body)
 
     def failed(self, error: str) -> None:
         self.error = error
@@ -140,7 +153,7 @@ class ClientConnection(HttpClientConnection, asyncio.BufferedProtocol):
     def _finish(self) -> None:
         answers, self._answers = self._answers, []
         for status, body, keep_alive in answers:
-            self._pool.answered(self.pop(), status, body[: self._response_size_max + 1])
+            self.answered(self.pop(), status, body[: self._response_size_max + 1])
             if not keep_alive:
                 self.retire()
                 return

@@ -8,7 +8,8 @@ import pytest
 
 from fastilp.errors import UsageError
 from fastilp.transports.btp_client import parse_btp_url
-from fastilp.transports.http_client import HttpSender, HttpSenderLimits, parse_http_url
+from fastilp.transports.http_client import HttpSender, parse_http_url
+from fastilp.transports.http_pool import HttpSenderLimits
 from tests import ilp_bytes
 from tests.transports.harness import FULFILLMENT, Hub, Receiver, hub, on_uvloop, prepare, until
 

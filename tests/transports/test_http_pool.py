@@ -6,7 +6,7 @@ import asyncio
 import pytest
 
 from fastilp.errors import UsageError
-from fastilp.transports.http_client import HttpSenderLimits
+from fastilp.transports.http_pool import HttpSenderLimits
 from tests import ilp_bytes
 from tests.transports.harness import FULFILLMENT, hub, on_uvloop, prepare, until
 from tests.transports.test_http_client import (
