@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from fastilp._core.codec_http cimport HttpHead, HttpOutcome
 from fastilp._core.http_socket cimport HttpSocket
-from fastilp._core.link cimport Link
+from fastilp._core.link cimport Link, LinkOwner
 
 
 cdef enum:
@@ -22,9 +22,10 @@ cdef struct Exchange:
     uint8_t waiting
 
 
-cdef class HttpExchanges:
+cdef class HttpExchanges(LinkOwner):
     cdef readonly Link link
     cdef object _is_invalid
+    cdef object _take_others
     cdef list _connections          # by slot; None while it is free
     cdef Exchange* _slots
     cdef uint32_t _capacity

@@ -4,19 +4,23 @@ from typing import final
 from typing_extensions import disjoint_base
 
 from fastilp._core.http_socket import HttpSocket
-from fastilp._core.link import Link
+from fastilp._core.link import Link, LinkOwner
 
 @final
-class HttpExchanges:
-    """One account's requests that wait for an answer. `is_invalid` says of a Reject with F01
-    whether it is our own answer to something that is no Prepare, which HTTP calls 400."""
+class HttpExchanges(LinkOwner):
+    """One account's requests that wait for an answer; owner of its link. `is_invalid` says of a
+    Reject with F01 whether it is our own answer to something that is no Prepare, which HTTP calls
+    400. `take_others` gets (request id, packet) of what is on the link and no answer to one of the
+    requests: Prepares, and packets whose request id has the top bit set."""
 
     link: Link
     waiting: int
-    def __init__(self, link: Link, is_invalid: Callable[[bytes], bool]) -> None: ...
-    def flush(self) -> list[tuple[int, bytes]]:
-        """Give the answers on the link to their requests. Returns what is not an answer to one of
-        them: Prepares, and packets whose request id has the top bit set."""
+    def __init__(
+        self,
+        link: Link,
+        is_invalid: Callable[[bytes], bool],
+        take_others: Callable[[list[tuple[int, bytes]]], None],
+    ) -> None: ...
     def abandon(self, answer: bytes) -> None:
         """Give every request that waits this whole HTTP answer."""
 

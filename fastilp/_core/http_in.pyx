@@ -18,9 +18,12 @@ from fastilp._core.codec_http cimport (
     http_head_start, http_read_request, http_write_answer,
 )
 from fastilp._core.limits cimport ROW_COST, TURN_SIZE_MAX
-from fastilp._core.link cimport MESSAGE_HEAD, Link
+from fastilp._core.link cimport MESSAGE_HEAD, Link, LinkOwner
 from fastilp._core.packet cimport PACKET_PREPARE, PACKET_REJECT
 from fastilp._core.row cimport batch_append
+
+cdef extern from * nogil:
+    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
 
 cdef enum:
     # In the place of a status: the body is a whole answer.
@@ -34,10 +37,11 @@ cdef bytes _CLOSE = b"Connection: close\r\n"
 
 
 @cython.final
-cdef class HttpExchanges:
-    def __init__(self, Link link not None, is_invalid):
+cdef class HttpExchanges(LinkOwner):
+    def __init__(self, Link link not None, is_invalid, take_others):
         self.link = link
         self._is_invalid = is_invalid
+        self._take_others = take_others
         self._connections = []
         self._free = EXCHANGE_SLOT_MASK
 
@@ -101,10 +105,14 @@ cdef class HttpExchanges:
         self.waiting -= 1
         return connection
 
-    def flush(self):
-        """See http_in.pyi."""
-        cdef const uint8_t* at = self.link.state.egress.bytes
-        cdef const uint8_t* end = at + self.link.state.egress.size
+    cdef void _prefetch(self) noexcept:
+        prefetch(self._slots)
+        prefetch(<const void*>self._connections)
+
+    cdef int _flush(self, Link link) except -1:
+        """Give each answer to its request, then let each connection write once."""
+        cdef const uint8_t* at = link.state.egress.bytes
+        cdef const uint8_t* end = at + link.state.egress.size
         cdef uint32_t[2] head
         cdef uint32_t slot, sequence
         cdef HttpConnection connection
@@ -128,10 +136,12 @@ cdef class HttpExchanges:
                     connection._answer(sequence, self._status_of(at, head[1]), at, head[1])
                     touched.append(connection)
             at += head[1]
-        self.link._emptied()
+        link._emptied()
         for connection in touched:
             connection._settle()
-        return others
+        if others:
+            self._take_others(others)
+        return 0
 
     cdef uint32_t _status_of(self, const uint8_t* packet, size_t size) except 0:
         """Our own answer to an undecodable Prepare is 400; every other packet is 200."""

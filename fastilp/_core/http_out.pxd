@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from fastilp._core.arena cimport Arena
 from fastilp._core.http_socket cimport HttpSocket
-from fastilp._core.link cimport Link
+from fastilp._core.link cimport Link, LinkOwner
 
 
 cdef enum:
@@ -27,7 +27,7 @@ cdef class HttpPool:
     cdef int _serve(self) except -1
 
 
-cdef class HttpOutlet:
+cdef class HttpOutlet(LinkOwner):
     cdef readonly Link link
     cdef readonly HttpPool pool
     cdef readonly object owner

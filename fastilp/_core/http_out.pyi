@@ -4,7 +4,7 @@ from typing import Any, final
 from typing_extensions import disjoint_base
 
 from fastilp._core.http_socket import HttpSocket
-from fastilp._core.link import Link
+from fastilp._core.link import Link, LinkOwner
 
 @disjoint_base
 class HttpPool:
@@ -20,9 +20,11 @@ class HttpPool:
         """Of the outlets that wait for a connection, and may have one more."""
 
 @final
-class HttpOutlet:
-    """The Prepares of one http-out link on their way to connections. `owner`: the shell of it;
-    `head`: of every request, up to and with `Content-Length: `."""
+class HttpOutlet(LinkOwner):
+    """The Prepares of one http-out link on their way to connections; owner of the link. `owner`:
+    the shell of it, asked to `open_more()` connections while Prepares wait for one, and told of
+    `refused(ids)`, for which the queue has no room; `head`: of every request, up to and with
+    `Content-Length: `."""
 
     link: Link
     pool: HttpPool
@@ -47,9 +49,6 @@ class HttpOutlet:
     ) -> None: ...
     def close(self) -> None:
         """It waits for no connection any more."""
-    def flush(self) -> list[int]:
-        """Give each Prepare on the link to a connection, or let it wait. Returns the ids of those
-        for which the queue has no room."""
     def drop_queue(self, expired_before: bytes | None = None) -> list[int]:
         """Forget what waits for a connection, or of it what expired before this time (17 digits).
         Returns the request ids."""

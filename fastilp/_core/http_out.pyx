@@ -22,11 +22,14 @@ from fastilp._core.codec_http cimport (
     http_head_start, http_read_response, http_write_length,
 )
 from fastilp._core.limits cimport HTTP_PIPELINE_DEPTH_MAX
-from fastilp._core.link cimport MESSAGE_HEAD, Link
+from fastilp._core.link cimport MESSAGE_HEAD, Link, LinkOwner
 from fastilp._core.packet cimport PACKET_FULFILL, PACKET_PREPARE, PACKET_REJECT
 from fastilp._core.row cimport batch_append
 
 from fastilp.errors import UsageError
+
+cdef extern from * nogil:
+    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
 
 cdef enum:
     AMOUNT_SIZE = 8                 # before the expiry in a Prepare
@@ -64,7 +67,7 @@ cdef class HttpPool:
 
 
 @cython.final
-cdef class HttpOutlet:
+cdef class HttpOutlet(LinkOwner):
     def __init__(
         self, Link link not None, HttpPool pool not None, owner, bytes head not None, wake, *,
         uint32_t connections_max, size_t queue_count_max, size_t queue_size_max,
@@ -83,10 +86,16 @@ cdef class HttpOutlet:
     def __dealloc__(self):
         arena_free(&self._queue)
 
-    def flush(self):
-        """See http_out.pyi."""
-        cdef const uint8_t* at = self.link.state.egress.bytes
-        cdef const uint8_t* end = at + self.link.state.egress.size
+    cdef void _prefetch(self) noexcept:
+        cdef const char* head = PyBytes_AS_STRING(self._head)
+        cdef Py_ssize_t at
+        for at in range(0, PyBytes_GET_SIZE(self._head), 64):
+            prefetch(head + at)
+
+    cdef int _flush(self, Link link) except -1:
+        """Give each Prepare to a connection, or let it wait."""
+        cdef const uint8_t* at = link.state.egress.bytes
+        cdef const uint8_t* end = at + link.state.egress.size
         cdef uint32_t[2] head
         cdef HttpClientConnection connection
         cdef list touched = []
@@ -104,12 +113,15 @@ cdef class HttpOutlet:
                 else:
                     self._enqueue(at, MESSAGE_HEAD + head[1])
             at += MESSAGE_HEAD + head[1]
-        self.link._emptied()
+        link._emptied()
         for connection in touched:
             connection._flush_output()
+        if refused:
+            self.owner.refused(refused)
         if self.queue_count:
             self._wait()
-        return refused
+            self.owner.open_more()
+        return 0
 
     cdef int _dispatch(self) except -1:
         """Give what waits to the connections that can take it."""

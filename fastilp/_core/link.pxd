@@ -55,6 +55,14 @@ cdef class Link:
     cdef Link make(Batch* batch, uint32_t index, Account account, str kind, str name, bint local)
 
 
+# An owner that the core itself has: HTTP's. Others are Python objects with `flush(link)`.
+cdef class LinkOwner:
+    # Take what waits on the link.
+    cdef int _flush(self, Link link) except -1
+    # Ask for the memory that this will read.
+    cdef void _prefetch(self) noexcept
+
+
 cdef class Connection:
     cdef readonly Link link
     cdef uint64_t _turn             # of the batch that the two below belong to

@@ -21,7 +21,8 @@ class Link:
     in_flight: int
     """Prepares sent on this link and unanswered."""
     owner: Any
-    """Free for the shell: the pump calls `link.owner.flush(link)` when the link is dirty."""
+    """Free for the shell: `Switch.flush_links` calls `link.owner.flush(link)` when the link is
+    dirty."""
     def receive(self, packets: Iterable[tuple[int, bytes]], egress: Account | None = None) -> None:
         """Hand in packets with the peer's request ids (0 .. 2**32 - 1), whatever their type; they
         are looked at in Switch.process. An answer repeats the id of the Prepare it answers.
@@ -33,6 +34,13 @@ class Link:
     def take_bytes(self) -> bytes:
         """btp and batch links: frames waiting to be written on the bound connection, in order."""
     def close(self) -> None: ...
+
+@disjoint_base
+class LinkOwner:
+    """An owner that the core itself has."""
+
+    def flush(self, link: Link) -> None:
+        """Take what waits on the link, and write it."""
 
 @disjoint_base
 class Connection:

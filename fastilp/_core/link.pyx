@@ -206,6 +206,18 @@ cdef class Link:
         return 0
 
 
+cdef class LinkOwner:
+    def flush(self, Link link not None):
+        """See link.pyi."""
+        self._flush(link)
+
+    cdef int _flush(self, Link link) except -1:
+        return 0
+
+    cdef void _prefetch(self) noexcept:
+        pass
+
+
 cdef class Connection:
     cdef int _attach(self, Link link, uint8_t kind) except -1:
         """Become the link's connection; the one that was bound to it before is unbound."""

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal, overload
@@ -138,6 +138,9 @@ class Tables:
         """`Link.take` of every message link that has something, in one call."""
     def dirty_links(self) -> list[Link]:
         """Links with something to take since the last call."""
+    def flush_links(self, failed: Callable[[Link], None]) -> None:
+        """Have the owner of each dirty link flush it, once. Where that raises, `failed(link)` is
+        called in the handling of the exception, and the other links have their turn."""
     def balance(self, account: Account) -> int:
         """credits_posted - debits_posted - debits_pending: positive = we owe the holder."""
     def counters(self, account: Account) -> dict[str, int]: ...

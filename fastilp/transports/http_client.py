@@ -52,7 +52,7 @@ def parse_http_url(url: str) -> tuple[bool, str, int, str, str]:
 
 
 class HttpSender:
-    """Owner of one http-out message link. Raises UsageError for a URL that is not http:// or
+    """The shell of one http-out message link. Raises UsageError for a URL that is not http:// or
     https://, or a token that no header can hold."""
 
     def __init__(
@@ -93,19 +93,12 @@ class HttpSender:
         self._connecting: set[asyncio.Task[None]] = set()
         self._closed = False
         self._sweep_timer: asyncio.TimerHandle | None = None
-        link.owner = self
+        link.owner = self.outlet
 
     @property
     def last_error(self) -> str:
         """Why the last Prepare could not be delivered; empty if it could."""
         return self.outlet.last_error
-
-    def flush(self, link: Link) -> None:
-        """Called by the pump."""
-        for request_id in self.outlet.flush():
-            self._reject(request_id, "T02", "too many packets wait for this peer")
-        if self.outlet.queue_count:
-            self.open_more()
 
     def close(self) -> None:
         """Send no more; what waits for an answer is rejected with T01. The link stays the
@@ -135,7 +128,12 @@ class HttpSender:
         """All connections to the URL's host and port, of whichever account."""
         return len(self._pool.connections)
 
-    # --- Who carries what -----------------------------------------------------------------------
+    # --- What the outlet asks for ---------------------------------------------------------------
+
+    def refused(self, request_ids: list[int]) -> None:
+        """Prepares for which the queue has no room."""
+        for request_id in request_ids:
+            self._reject(request_id, "T02", "too many packets wait for this peer")
 
     def open_more(self) -> None:
         """Open as many connections as Prepares have to wait for one."""

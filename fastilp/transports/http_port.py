@@ -52,16 +52,16 @@ class Exchange:
 
 
 class HttpPort:
-    """Owner of one http-in message link. Put it into the listener's token table."""
+    """The shell of one http-in message link. Put it into the listener's token table."""
 
     def __init__(self, link: Link, pump: Pump) -> None:
         self.link = link
-        self.exchanges = HttpExchanges(link, self._is_invalid_packet)
+        self.exchanges = HttpExchanges(link, self._is_invalid_packet, self._flush_others)
         self._pump = pump
         self._waiting: dict[int, Exchange] = {}
         self._ids = itertools.count()
         self._closed = False
-        link.owner = self
+        link.owner = self.exchanges
 
     @property
     def waiting(self) -> int:
@@ -69,7 +69,7 @@ class HttpPort:
         return len(self._waiting) + self.exchanges.waiting
 
     def submit(self, exchange: Exchange, packet: bytes) -> None:
-        """Hand a request's body to the switch; the answer comes by `flush`."""
+        """Hand a request's body to the switch; the answer comes with a later turn."""
         if not packet or packet[0] != _PREPARE:
             self._refuse(exchange)
             return
@@ -82,13 +82,6 @@ class HttpPort:
         self._waiting[request_id] = exchange
         self.link.receive(((request_id, packet),))
         self._pump.wake()
-
-    def flush(self, link: Link) -> None:
-        """Called by the pump: give each answer to its request, then let each connection write
-        once."""
-        others = self.exchanges.flush()
-        if others:
-            self._flush_others(others)
 
     def _flush_others(self, packets: list[tuple[int, bytes]]) -> None:
         clients: dict[Client, None] = {}

@@ -12,7 +12,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from fastilp._core.books import Account
 from fastilp._core.link import Link
@@ -27,13 +26,6 @@ _log = logging.getLogger("fastilp.pump")
 SLEW_DIVISOR = 1_000
 # Added to each delay: a timer that fires a fraction of a millisecond early finds nothing due.
 _TIMER_SLACK_MS = 1
-
-
-class Owner(Protocol):
-    """The shell of a link: `link.owner`."""
-
-    def flush(self, link: Link) -> None:
-        """Take what waits on the link and write it. Called at most once per turn and link."""
 
 
 class Clock:
@@ -128,8 +120,7 @@ class Pump:
         now_ms = self.clock.now_ms()
         try:
             self.switch.process(now_ms)
-            for link in self.switch.dirty_links():
-                self._turn_flush(link)
+            self.switch.flush_links(self._flush_failed)
             self._turn_events()
             self._turn_held()
         except Exception:
@@ -138,15 +129,9 @@ class Pump:
         finally:
             self._turn_timer(now_ms)
 
-    def _turn_flush(self, link: Link) -> None:
-        owner: Owner | None = link.owner
-        if owner is None:
-            return
-        try:
-            owner.flush(link)
-        except Exception:
-            # One account's shell must not stop the others' packets.
-            _log.exception("flush failed", extra={"link": link.name})
+    def _flush_failed(self, link: Link) -> None:
+        # One account's shell must not stop the others' packets.
+        _log.exception("flush failed", extra={"link": link.name})
 
     def _turn_held(self) -> None:
         """Round robin: whoever reads on and is held again comes after those who wait."""
