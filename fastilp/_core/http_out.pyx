@@ -251,6 +251,12 @@ cdef class HttpClientConnection(HttpSocket):
     def __dealloc__(self):
         free(self._written)
 
+    cdef void _prefetch(self) noexcept:
+        cdef const char* at = <const char*><void*>self.outlet
+        prefetch(at)
+        prefetch(at + 64)
+        prefetch(self._written)
+
     # --- what a subclass says ---------------------------------------------------------------------
 
     def answered(self, uint32_t request_id, uint32_t status, bytes body):

@@ -11,7 +11,7 @@ from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t
-from libc.string cimport memmove
+from libc.string cimport memcmp, memmove
 
 from fastilp._core.arena cimport arena_append, arena_free, arena_room
 from fastilp._core.codec_http cimport http_head_start
@@ -180,6 +180,12 @@ cdef class HttpSocket(Polled):
     cdef bint _is_known(self, const uint8_t* message, size_t size) noexcept:
         cdef size_t head_size = self._known_bytes.size
         if head_size == 0 or size < head_size or self._head.searched:
+            return False
+        # Whose name it has is no secret, and differs where many accounts share a connection.
+        if self._known.username_size and memcmp(
+            message + self._known.username, self._known_bytes.bytes + self._known.username,
+            self._known.username_size,
+        ) != 0:
             return False
         if not _same(message, self._known_bytes.bytes, head_size):
             return False

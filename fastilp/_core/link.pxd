@@ -63,6 +63,10 @@ cdef class LinkOwner:
     cdef void _prefetch(self) noexcept
 
 
+# Have the owner of each of these links flush it; `failed(link)` while an exception is handled.
+cdef int links_flush(list links, failed) except -1
+
+
 cdef class Connection:
     cdef readonly Link link
     cdef uint64_t _turn             # of the batch that the two below belong to

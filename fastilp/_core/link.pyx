@@ -7,6 +7,7 @@ arena, limits and ledger's Account."""
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
@@ -18,6 +19,18 @@ from fastilp._core.limits cimport PACKET_SIZE_MAX
 from fastilp._core.row cimport ROW_EGRESS_GIVEN, ROW_NONE, Batch, Row, batch_append
 
 from fastilp.errors import UsageError
+
+cdef extern from "Python.h":
+    # Borrowed, for addresses only.
+    PyObject* PyList_GET_ITEM(object items, Py_ssize_t i)
+
+cdef extern from * nogil:
+    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
+
+cdef enum:
+    # How far ahead of its turn a dirty link is asked for, and then its owner.
+    AHEAD_LINK = 8
+    AHEAD_OWNER = 4
 
 _KINDS = {"message": LINK_MESSAGE, "btp": LINK_BTP, "batch": LINK_BATCH}
 _NAMES = {number: name for name, number in _KINDS.items()}
@@ -216,6 +229,42 @@ cdef class LinkOwner:
 
     cdef void _prefetch(self) noexcept:
         pass
+
+
+cdef inline int _flush_link(Link link) except -1:
+    if isinstance(link.owner, LinkOwner):
+        return (<LinkOwner>link.owner)._flush(link)
+    if link.owner is not None:
+        link.owner.flush(link)
+    return 0
+
+
+cdef inline void _prefetch_owners(list links, Py_ssize_t i):
+    """With thousands of accounts nothing of a link or its owner is in a cache."""
+    cdef const char* at
+    cdef Py_ssize_t count = len(links)
+    if i + AHEAD_LINK < count:
+        at = <const char*>PyList_GET_ITEM(links, i + AHEAD_LINK)
+        prefetch(at + 64)
+        prefetch(at + 128)
+    if i + AHEAD_OWNER < count:
+        at = <const char*><void*>(<Link>links[i + AHEAD_OWNER]).owner
+        prefetch(at)
+        prefetch(at + 64)
+        prefetch(at + 128)
+    if i + 1 < count and isinstance((<Link>links[i + 1]).owner, LinkOwner):
+        (<LinkOwner>(<Link>links[i + 1]).owner)._prefetch()
+
+
+cdef int links_flush(list links, failed) except -1:
+    cdef Py_ssize_t i
+    for i in range(len(links)):
+        _prefetch_owners(links, i)
+        try:
+            _flush_link(<Link>links[i])
+        except Exception:
+            failed(links[i])
+    return 0
 
 
 cdef class Connection:

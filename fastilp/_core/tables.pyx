@@ -18,7 +18,7 @@ from fastilp._core.forwarding cimport ForwardingTable
 from fastilp._core.books cimport Account
 from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport PACKET_SIZE_MAX, PREFIX_SEGMENTS_MAX, TURN_SIZE_MAX
-from fastilp._core.link cimport LINK_MESSAGE, Link, LinkOwner, LinkState
+from fastilp._core.link cimport LINK_MESSAGE, Link, LinkState, links_flush
 from fastilp._core.packet cimport address_prefix_valid
 from fastilp._core.policy cimport (
     policy_free, policy_is_restricted, policy_limit_amounts, policy_limit_amounts_out,
@@ -55,34 +55,7 @@ cdef enum:
     # How far ahead of its turn a triple is asked for, and then what it points to.
     AHEAD_TRIPLE = 12
     AHEAD_PACKET = 6
-    # The same for a dirty link and its owner.
-    AHEAD_LINK = 8
-    AHEAD_OWNER = 4
-
-
-cdef inline int _flush_link(Link link) except -1:
-    if isinstance(link.owner, LinkOwner):
-        return (<LinkOwner>link.owner)._flush(link)
-    if link.owner is not None:
-        link.owner.flush(link)
-    return 0
-
-
-cdef inline void _prefetch_owners(list links, Py_ssize_t i):
-    """With thousands of accounts nothing of a link or its owner is in a cache."""
-    cdef const char* at
-    cdef Py_ssize_t count = len(links)
-    if i + AHEAD_LINK < count:
-        at = <const char*>PyList_GET_ITEM(links, i + AHEAD_LINK)
-        prefetch(at + 64)
-        prefetch(at + 128)
-    if i + AHEAD_OWNER < count:
-        at = <const char*><void*>(<Link>links[i + AHEAD_OWNER]).owner
-        prefetch(at)
-        prefetch(at + 64)
-        prefetch(at + 128)
-    if i + 1 < count and isinstance((<Link>links[i + 1]).owner, LinkOwner):
-        (<LinkOwner>(<Link>links[i + 1]).owner)._prefetch()
+    AHEAD_DIRTY = 8
 
 
 cdef inline void _prefetch_triples(list triples, Py_ssize_t i):
@@ -465,8 +438,8 @@ cdef class Tables:
         cdef uint32_t i
         links = []
         for i in range(self.dirty_count):
-            if i + AHEAD_LINK < self.dirty_count:
-                prefetch(PyList_GET_ITEM(self._links, self.dirty_indexes[i + AHEAD_LINK]))
+            if i + AHEAD_DIRTY < self.dirty_count:
+                prefetch(PyList_GET_ITEM(self._links, self.dirty_indexes[i + AHEAD_DIRTY]))
             self.link_states[self.dirty_indexes[i]].dirty = 0
             links.append(self._links[self.dirty_indexes[i]])
         self.dirty_count = 0
@@ -474,14 +447,7 @@ cdef class Tables:
 
     def flush_links(self, failed):
         """See tables.pyi."""
-        cdef list links = self.dirty_links()
-        cdef Py_ssize_t i
-        for i in range(len(links)):
-            _prefetch_owners(links, i)
-            try:
-                _flush_link(<Link>links[i])
-            except Exception:
-                failed(links[i])
+        links_flush(self.dirty_links(), failed)
 
     # --- packets of all links at once -------------------------------------------------------------
 
