@@ -21,8 +21,8 @@ cdef struct Written:
 cdef class HttpPool:
     cdef readonly uint32_t depth
     cdef public double now
-    cdef list _idle                 # connections that wait for no answer; the last was used last
-    cdef object _waiting            # outlets that would take one of them, in their order
+    cdef dict _idle                 # connections that wait for no answer; the last was used last
+    cdef object _waiting            # outlets that would take one of them, in order; a dict too
 
     cdef int _serve(self) except -1
 
@@ -54,7 +54,7 @@ cdef class HttpOutlet(LinkOwner):
 
 
 cdef class HttpClientConnection(HttpSocket):
-    cdef readonly HttpPool pool
+    cdef HttpPool _pool
     cdef readonly HttpOutlet outlet
     cdef Written* _written          # ring of the pool's depth
     cdef uint32_t _first
@@ -68,6 +68,7 @@ cdef class HttpClientConnection(HttpSocket):
     cdef int _send(self, uint32_t request_id, const uint8_t* packet, size_t size) except -1
     cdef uint32_t _pop(self) noexcept
     cdef int _offer(self) except -1
+    cdef int _list(self) except -1
     cdef int _unlist(self) except -1
     cdef int _part(self) except -1
     cdef int _take(self, const uint8_t* message) except -1

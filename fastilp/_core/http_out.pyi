@@ -48,7 +48,7 @@ class HttpOutlet(LinkOwner):
         queue_size_max: int,
     ) -> None: ...
     def close(self) -> None:
-        """It waits for no connection any more."""
+        """It waits for no connection any more, and has no owner."""
     def drop_queue(self, expired_before: bytes | None = None) -> list[int]:
         """Forget what waits for a connection, or of it what expired before this time (17 digits).
         Returns the request ids."""
@@ -57,7 +57,6 @@ class HttpOutlet(LinkOwner):
 class HttpClientConnection(HttpSocket):
     """One socket of the pool. To be subclassed by the shell."""
 
-    pool: HttpPool
     outlet: HttpOutlet | None
     """Whose requests it carries; none while it waits for no answer."""
     waiting: int

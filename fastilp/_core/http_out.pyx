@@ -8,7 +8,7 @@ Their subclasses and owners in the shell open and close, and say what becomes of
 not a packet with status 200. A request is written once: nobody knows whether the next hop has taken
 one that was lost. May import codec_http, link and row."""
 
-from collections import deque
+from collections import OrderedDict
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -50,8 +50,8 @@ cdef class HttpPool:
                 f"requests at a time on a connection: 1 to {HTTP_PIPELINE_DEPTH_MAX}, not {depth}"
             )
         self.depth = depth
-        self._idle = []
-        self._waiting = deque()
+        self._idle = {}
+        self._waiting = OrderedDict()
 
     def waiting_owners(self):
         """See http_out.pyi."""
@@ -60,7 +60,7 @@ cdef class HttpPool:
     cdef int _serve(self) except -1:
         cdef HttpOutlet outlet
         while self._idle and self._waiting:
-            outlet = <HttpOutlet>self._waiting.popleft()
+            outlet = <HttpOutlet>self._waiting.popitem(False)[0]
             outlet._is_waiting = False
             outlet._dispatch()
         return 0
@@ -150,14 +150,15 @@ cdef class HttpOutlet(LinkOwner):
         """Take an idle connection as soon as there is one, if this account may have one more."""
         if not self._is_waiting and self.carrying < self._connections_max:
             self._is_waiting = True
-            self.pool._waiting.append(self)
+            self.pool._waiting[self] = None
         return 0
 
     def close(self):
-        """It waits for no connection any more."""
+        """See http_out.pyi."""
         if self._is_waiting:
-            self.pool._waiting.remove(self)
+            del self.pool._waiting[self]
             self._is_waiting = False
+        self.owner = None
 
     def drop_queue(self, bytes expired_before=None):
         """Forget what waits for a connection, or of it what expired before this time (17 digits).
@@ -189,22 +190,21 @@ cdef class HttpOutlet(LinkOwner):
         """The one used last: the others may grow old and be closed. It leaves the list when it is
         full."""
         cdef HttpClientConnection connection
-        cdef list idle
         if self._open:
             connection = <HttpClientConnection>self._open[len(self._open) - 1]
             if connection.waiting + 1 == self.pool.depth:
                 self._open.pop()
                 connection._listed = False
             return connection
-        idle = self.pool._idle
-        if not idle or self.carrying >= self._connections_max:
+        if not self.pool._idle or self.carrying >= self._connections_max:
             return None
-        connection = <HttpClientConnection>idle.pop()
+        connection = <HttpClientConnection>self.pool._idle.popitem()[0]
+        connection._listed = False
         connection.outlet = self
-        connection._listed = self.pool.depth > 1
-        if connection._listed:
-            self._open.append(connection)
         self.carrying += 1
+        if self.pool.depth > 1:
+            self._open.append(connection)
+            connection._listed = True
         return connection
 
     cdef bint _is_full(self, size_t size) noexcept:
@@ -242,7 +242,7 @@ cdef class HttpOutlet(LinkOwner):
 
 cdef class HttpClientConnection(HttpSocket):
     def __init__(self, HttpPool pool not None):
-        self.pool = pool
+        self._pool = pool
         self._written = <Written*>calloc(pool.depth, sizeof(Written))
         if self._written == NULL:
             raise MemoryError()
@@ -295,12 +295,17 @@ cdef class HttpClientConnection(HttpSocket):
     def lost(self):
         """The socket has gone. Returns the ids of the requests that were written and not
         answered."""
+        cdef HttpOutlet outlet = self.outlet
         cdef list ids = []
         self.withdraw()
         self.detach()
         while self.waiting:
             ids.append(self._pop())
         self._part()
+        if outlet is not None and outlet.queue_count:
+            # It may have one in the place of this one.
+            outlet._wait()
+            self._pool._serve()
         return ids
 
     @property
@@ -317,7 +322,7 @@ cdef class HttpClientConnection(HttpSocket):
         cdef size_t head_size = PyBytes_GET_SIZE(head)
         cdef uint8_t* room = arena_room(&self._output, head_size + HTTP_LENGTH_SIZE_MAX + size)
         cdef Written* written = &self._written[
-            (self._first + self.waiting) % self.pool.depth
+            (self._first + self.waiting) % self._pool.depth
         ]
         if room == NULL:
             raise MemoryError()
@@ -334,34 +339,50 @@ cdef class HttpClientConnection(HttpSocket):
 
     cdef uint32_t _pop(self) noexcept:
         cdef uint32_t request_id = self._written[self._first].request_id
-        self._first = (self._first + 1) % self.pool.depth
+        self._first = (self._first + 1) % self._pool.depth
         self.waiting -= 1
         return request_id
 
     cdef int _offer(self) except -1:
-        """First to the account that it serves, then to whoever waits."""
+        """The next request may come: of its account while it carries others of it, else of whoever
+        waits first."""
         cdef HttpOutlet outlet = self.outlet
-        self.idle_since = self.pool.now
+        self.idle_since = self._pool.now
         if self._over:
             return 0
-        if self.waiting == 0:
-            self._unlist()
-            self._part()
-            self._listed = True
-            self.pool._idle.append(self)
-        elif not self._listed:
-            self._listed = True
-            outlet._open.append(self)
-        if outlet is not None and outlet.queue_count:
+        if self.waiting:
+            self._list()
             outlet._dispatch()
-        if self.pool._waiting:
-            self.pool._serve()
+            return 0
+        self._unlist()
+        self._part()
+        self._list()
+        if outlet is not None and outlet.queue_count:
+            outlet._wait()
+        return self._pool._serve()
+
+    cdef int _list(self) except -1:
+        if not self._listed:
+            self._listed = True
+            if self.outlet is None:
+                self._pool._idle[self] = None
+            else:
+                self.outlet._open.append(self)
         return 0
 
     cdef int _unlist(self) except -1:
         if self._listed:
-            (self.pool._idle if self.outlet is None else self.outlet._open).remove(self)
             self._listed = False
+            if self.outlet is None:
+                del self._pool._idle[self]
+            else:
+                self.outlet._open.remove(self)
+        return 0
+
+    cdef int _ended(self) except -1:
+        # Before a request of whoever comes next is written to it.
+        if self.waiting == 0:
+            self.withdraw()
         return 0
 
     cdef int _part(self) except -1:

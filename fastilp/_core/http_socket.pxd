@@ -25,6 +25,8 @@ cdef class HttpSocket(Polled):
     # Subclasses: look at the input from _parsed on, and move _parsed.
     cdef int _fed(self) except -1
     cdef int _received(self, size_t size) except -1
+    # Subclasses: the peer has ended it; the transport says so later.
+    cdef int _ended(self) except -1
     cdef int _poll(self) except -1
     cdef int _unpoll(self) except -1
     cdef int _want_turn(self, wake) except -1

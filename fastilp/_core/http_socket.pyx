@@ -93,6 +93,9 @@ cdef class HttpSocket(Polled):
     cdef int _fed(self) except -1:
         return 0
 
+    cdef int _ended(self) except -1:
+        return 0
+
     cdef int _readable(self) except -1:
         cdef ssize_t size
         self._forget_parsed()
@@ -106,6 +109,7 @@ cdef class HttpSocket(Polled):
             self._received(<size_t>size)
         elif size == 0:
             # The transport finds the same end, and knows what it means.
+            self._ended()
             self.detach()
             self.resume()
         elif errno != EAGAIN and errno != EINTR:

@@ -37,7 +37,8 @@ class Link:
 
 @disjoint_base
 class LinkOwner:
-    """An owner that the core itself has."""
+    """An owner that the core itself has, and flushes without a call of Python: nothing to be
+    subclassed there."""
 
     def flush(self, link: Link) -> None:
         """Take what waits on the link, and write it."""

@@ -232,14 +232,16 @@ cdef class LinkOwner:
 
 
 cdef inline int _flush_link(Link link) except -1:
-    if isinstance(link.owner, LinkOwner):
-        return (<LinkOwner>link.owner)._flush(link)
-    if link.owner is not None:
-        link.owner.flush(link)
+    # It may say that it is no owner any more.
+    owner = link.owner
+    if isinstance(owner, LinkOwner):
+        return (<LinkOwner>owner)._flush(link)
+    if owner is not None:
+        owner.flush(link)
     return 0
 
 
-cdef inline void _prefetch_owners(list links, Py_ssize_t i):
+cdef inline void _prefetch_owners(list links, Py_ssize_t i) noexcept:
     """With thousands of accounts nothing of a link or its owner is in a cache."""
     cdef const char* at
     cdef Py_ssize_t count = len(links)
@@ -248,12 +250,14 @@ cdef inline void _prefetch_owners(list links, Py_ssize_t i):
         prefetch(at + 64)
         prefetch(at + 128)
     if i + AHEAD_OWNER < count:
-        at = <const char*><void*>(<Link>links[i + AHEAD_OWNER]).owner
+        at = <const char*><void*>(<Link>PyList_GET_ITEM(links, i + AHEAD_OWNER)).owner
         prefetch(at)
         prefetch(at + 64)
         prefetch(at + 128)
-    if i + 1 < count and isinstance((<Link>links[i + 1]).owner, LinkOwner):
-        (<LinkOwner>(<Link>links[i + 1]).owner)._prefetch()
+    if i + 1 < count:
+        owner = (<Link>PyList_GET_ITEM(links, i + 1)).owner
+        if isinstance(owner, LinkOwner):
+            (<LinkOwner>owner)._prefetch()
 
 
 cdef int links_flush(list links, failed) except -1:

@@ -108,8 +108,6 @@ class HttpSender:
         self._closed = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
-        for task in self._connecting:
-            task.cancel()
         self._fail_queue("the link is closed")
         self.outlet.close()
         if self.outlet.carrying:
@@ -123,6 +121,8 @@ class HttpSender:
                 for request_id in connection.lost():
                     self._reject(request_id, "T01", "the link is closed")
                 connection.abort()
+            if not self.outlet.carrying:
+                break
 
     def connection_count(self) -> int:
         """All connections to the URL's host and port, of whichever account."""
@@ -167,11 +167,12 @@ class HttpSender:
             self._reject(request_id, "T01", message)
 
     def _sweep(self) -> None:
-        """Forget what expired before there was a connection for it: the switch has answered it."""
+        """Forget what expired before there was a connection for it, as the switch has answered it,
+        and try once more for the rest."""
         self._sweep_timer = None
-        self.outlet.drop_queue(self._pool.late())
         if self.outlet.queue_count:
-            self._sweep_timer = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+            self.outlet.drop_queue(self._pool.late())
+        self.open_more()
 
     # --- What connections report ----------------------------------------------------------------
 

@@ -40,8 +40,10 @@ class Pool(Protocol):
 
 
 class ClientConnection(HttpClientConnection, asyncio.BufferedProtocol):
-    def __init__(self, pool: HttpPool, response_size_max: int) -> None:
+    def __init__(self, pool: HttpPool, response_size_max: int, deadline: asyncio.Timeout) -> None:
+        """`deadline`: of opening it."""
         super().__init__(pool)
+        self._deadline = deadline
         self._pool = cast(Pool, pool)
         self._response_size_max = response_size_max
         self._transport: asyncio.Transport
@@ -60,10 +62,19 @@ class ClientConnection(HttpClientConnection, asyncio.BufferedProtocol):
         # uvloop's transports do not derive from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self.attach(self._transport, self._pool.poller)
-        if self._pool.opened(self):
+        if self._is_in_time() and self._pool.opened(self):
             self.opened()
         else:
             self.abort()
+
+    def _is_in_time(self) -> bool:
+        """From here on no deadline ends the opening: it would close the socket, and say so to
+        nobody."""
+        try:
+            self._deadline.reschedule(None)
+        except RuntimeError:
+            return False
+        return True
 
     def eof_received(self) -> bool:
         if self._headers_done and self._until_close and self.waiting:

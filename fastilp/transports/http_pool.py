@@ -22,7 +22,7 @@ _SWEEP_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class HttpSenderLimits:
-    """Bounds of one sender."""
+    """Bounds of one sender, and of the connections that it shares."""
 
     connections_max: int = 32
     """Of one account at a time, opened as its Prepares have to wait for one."""
@@ -70,9 +70,9 @@ class OriginPool(HttpPool):
     async def connect(self) -> None:
         """One connection more, for whoever waits first. Raises OSError, TimeoutError or
         UnicodeError."""
-        async with asyncio.timeout(self.limits.connect_seconds):
+        async with asyncio.timeout(self.limits.connect_seconds) as deadline:
             await self._loop.create_connection(
-                lambda: ClientConnection(self, self.limits.response_size_max),
+                lambda: ClientConnection(self, self.limits.response_size_max, deadline),
                 self.origin.host,
                 self.origin.port,
                 ssl=self._tls,
@@ -106,6 +106,7 @@ class OriginPool(HttpPool):
                 connection.error = "peer did not answer in time"
                 if connection.outlet is not None:
                     connection.outlet.last_error = connection.error
+                connection.withdraw()
                 connection.abort()
         self._sweep_later()
 
@@ -119,6 +120,7 @@ class OriginPool(HttpPool):
         """False: nobody needs it any more."""
         if not self.senders:
             return False
+        self.now = self._loop.time()
         self.connections.add(connection)
         self._sweep_later()
         return True
