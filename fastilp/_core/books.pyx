@@ -17,6 +17,7 @@ from fastilp._core.counter cimport (
     counter_add_wide, counter_ceiling_holds, counter_floor_holds, counter_in_flight_holds,
     counter_replace_part, counter_settle_amount, counter_store, counter_t, counter_unsigned,
 )
+from fastilp._core.prefetch cimport prefetch
 from fastilp._core.status cimport (
     STATUS_EXCEEDS_CEILING, STATUS_EXCEEDS_FLOOR, STATUS_EXCEEDS_IN_FLIGHT, STATUS_OK,
 )
@@ -29,9 +30,6 @@ cdef extern from "pages.h" nogil:
     void* pages_get(size_t size)
     void* pages_grow(void* at, size_t size, size_t wanted)
     void pages_free(void* at, size_t size)
-
-cdef extern from *:
-    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
 
 cdef enum:
     CAPACITY_MIN = 64

@@ -11,6 +11,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastilp._core.limits cimport ADDRESS_SIZE_MAX, PREFIX_SEGMENTS_MAX
+from fastilp._core.prefetch cimport prefetch
 from fastilp._core.prefix_log cimport (
     LOG_HEAD_SIZE, PAGES_HUGE_SIZE, log_append, log_at, log_delete, log_drop_oldest, log_free,
     log_is_dirty, log_oldest_record, log_prefix_size, log_set_target, log_target, pages_forget,
@@ -30,7 +31,6 @@ cdef extern from "address_scan.h" nogil:
     bint address_same(const uint8_t* a, const uint8_t* b, size_t size)
 
 cdef extern from *:
-    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
     int __builtin_ctzll(uint64_t bits) noexcept nogil
 
 cdef enum:

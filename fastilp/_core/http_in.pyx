@@ -20,10 +20,8 @@ from fastilp._core.codec_http cimport (
 from fastilp._core.limits cimport ROW_COST, TURN_SIZE_MAX
 from fastilp._core.link cimport MESSAGE_HEAD, Link, LinkOwner
 from fastilp._core.packet cimport PACKET_PREPARE, PACKET_REJECT
+from fastilp._core.prefetch cimport prefetch
 from fastilp._core.row cimport batch_append
-
-cdef extern from * nogil:
-    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
 
 cdef enum:
     # In the place of a status: the body is a whole answer.

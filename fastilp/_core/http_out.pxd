@@ -29,7 +29,7 @@ cdef class HttpPool:
 
 cdef class HttpOutlet(LinkOwner):
     cdef readonly Link link
-    cdef readonly HttpPool pool
+    cdef HttpPool _pool
     cdef readonly object owner
     cdef readonly uint32_t carrying
     cdef public str last_error

@@ -27,7 +27,6 @@ class HttpOutlet(LinkOwner):
     `Content-Length: `."""
 
     link: Link
-    pool: HttpPool
     owner: Any
     carrying: int
     """Connections with requests of this outlet, of which `connections_max` is the bound."""

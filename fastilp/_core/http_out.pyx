@@ -24,12 +24,10 @@ from fastilp._core.codec_http cimport (
 from fastilp._core.limits cimport HTTP_PIPELINE_DEPTH_MAX
 from fastilp._core.link cimport MESSAGE_HEAD, Link, LinkOwner
 from fastilp._core.packet cimport PACKET_FULFILL, PACKET_PREPARE, PACKET_REJECT
+from fastilp._core.prefetch cimport prefetch
 from fastilp._core.row cimport batch_append
 
 from fastilp.errors import UsageError
-
-cdef extern from * nogil:
-    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
 
 cdef enum:
     AMOUNT_SIZE = 8                 # before the expiry in a Prepare
@@ -73,7 +71,7 @@ cdef class HttpOutlet(LinkOwner):
         uint32_t connections_max, size_t queue_count_max, size_t queue_size_max,
     ):
         self.link = link
-        self.pool = pool
+        self._pool = pool
         self.owner = owner
         self.last_error = ""
         self._head = head
@@ -150,13 +148,13 @@ cdef class HttpOutlet(LinkOwner):
         """Take an idle connection as soon as there is one, if this account may have one more."""
         if not self._is_waiting and self.carrying < self._connections_max:
             self._is_waiting = True
-            self.pool._waiting[self] = None
+            self._pool._waiting[self] = None
         return 0
 
     def close(self):
         """See http_out.pyi."""
         if self._is_waiting:
-            del self.pool._waiting[self]
+            del self._pool._waiting[self]
             self._is_waiting = False
         self.owner = None
 
@@ -192,17 +190,17 @@ cdef class HttpOutlet(LinkOwner):
         cdef HttpClientConnection connection
         if self._open:
             connection = <HttpClientConnection>self._open[len(self._open) - 1]
-            if connection.waiting + 1 == self.pool.depth:
+            if connection.waiting + 1 == self._pool.depth:
                 self._open.pop()
                 connection._listed = False
             return connection
-        if not self.pool._idle or self.carrying >= self._connections_max:
+        if not self._pool._idle or self.carrying >= self._connections_max:
             return None
-        connection = <HttpClientConnection>self.pool._idle.popitem()[0]
+        connection = <HttpClientConnection>self._pool._idle.popitem()[0]
         connection._listed = False
         connection.outlet = self
         self.carrying += 1
-        if self.pool.depth > 1:
+        if self._pool.depth > 1:
             self._open.append(connection)
             connection._listed = True
         return connection

@@ -7,7 +7,6 @@ arena, limits and ledger's Account."""
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
@@ -16,16 +15,10 @@ from fastilp._core.books cimport Account
 from fastilp._core.codec_batch cimport BATCH_OVERHEAD_MAX, batch_write
 from fastilp._core.codec_btp cimport BTP_MESSAGE, BTP_RESPONSE, btp_frame_size_max, btp_write
 from fastilp._core.limits cimport PACKET_SIZE_MAX
+from fastilp._core.prefetch cimport PyList_GET_ITEM, prefetch
 from fastilp._core.row cimport ROW_EGRESS_GIVEN, ROW_NONE, Batch, Row, batch_append
 
 from fastilp.errors import UsageError
-
-cdef extern from "Python.h":
-    # Borrowed, for addresses only.
-    PyObject* PyList_GET_ITEM(object items, Py_ssize_t i)
-
-cdef extern from * nogil:
-    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
 
 cdef enum:
     # How far ahead of its turn a dirty link is asked for, and then its owner.

@@ -6,11 +6,11 @@ loop watches one descriptor, `Poller.fileno()`, and calls `serve` when it is rea
 nothing of ours but limits."""
 
 cimport cython
-from cpython.ref cimport PyObject
 from libc.errno cimport errno
 from posix.unistd cimport close
 
 from fastilp._core.limits cimport POLL_EVENTS_MAX
+from fastilp._core.prefetch cimport PyList_GET_ITEM, prefetch
 
 cdef extern from "<sys/epoll.h>" nogil:
     enum:
@@ -23,13 +23,6 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_ctl(int epoll, int operation, int descriptor, epoll_event* event)
     int epoll_wait(int epoll, epoll_event* events, int count_max, int timeout_ms)
 
-
-cdef extern from "Python.h":
-    # Borrowed, for addresses only.
-    PyObject* PyList_GET_ITEM(object items, Py_ssize_t i)
-
-cdef extern from * nogil:
-    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
 
 cdef enum:
     # How far ahead of its turn a socket's object is asked for, and then what it points to.

@@ -23,6 +23,7 @@ from fastilp._core.packet cimport (
     prepare_parse_next, prepare_patch, reject_parse,
 )
 from fastilp._core.policy cimport policy_gives_back, policy_gives_back_out
+from fastilp._core.prefetch cimport prefetch
 from fastilp._core.row cimport (
     ROW_AMOUNT_OUT_TAKEN, ROW_AMOUNT_TAKEN, ROW_ANSWER, ROW_EGRESS_GIVEN, ROW_NONE,
     ROW_PUNT, ROW_REINJECTED, Row, batch_clear,
@@ -34,7 +35,7 @@ from fastilp._core.status cimport (
     STATUS_WRONG_FULFILLMENT,
 )
 from fastilp._core.tables cimport (
-    CONTROL_LINK, Way, prefetch, prefetch_account, prefetch_link, way_is_full, way_leaves_rest,
+    CONTROL_LINK, Way, prefetch_account, prefetch_link, way_is_full, way_leaves_rest,
 )
 from fastilp._core.terminal cimport Terminal
 

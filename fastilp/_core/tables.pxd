@@ -10,6 +10,7 @@ from fastilp._core.ledger cimport Ledger
 from fastilp._core.limits cimport EGRESS_SIZE_MAX, FAIR_SHARE
 from fastilp._core.link cimport Link, LinkState
 from fastilp._core.policy cimport Policy
+from fastilp._core.prefetch cimport prefetch
 from fastilp._core.rates cimport RateTable
 from fastilp._core.row cimport Batch
 
@@ -50,10 +51,6 @@ cdef struct Way:
     uint8_t special                 # WayFlags; 0 for nearly all
     uint32_t sent                   # Prepares since the start, modulo 2**32
     Policy policy
-
-
-cdef extern from *:
-    void prefetch "__builtin_prefetch"(const void* address) noexcept nogil
 
 
 cdef class Tables:

@@ -24,6 +24,7 @@ from fastilp._core.policy cimport (
     policy_free, policy_is_restricted, policy_limit_amounts, policy_limit_amounts_out,
     policy_limit_destinations, policy_limit_packet_amount_out, policy_limit_packets,
 )
+from fastilp._core.prefetch cimport PyList_GET_ITEM
 from fastilp._core.rates cimport RateTable
 from fastilp._core.row cimport batch_append, batch_free
 from fastilp._core.status cimport status_info
@@ -35,8 +36,6 @@ from fastilp._core.packet import is_valid_address, is_valid_prefix
 from fastilp.errors import UsageError
 
 cdef extern from "Python.h":
-    # Borrowed, for addresses only.
-    PyObject* PyList_GET_ITEM(object items, Py_ssize_t i)
     Py_ssize_t PyList_GET_SIZE(object items)
     bint PyTuple_CheckExact(object item)
     Py_ssize_t PyTuple_GET_SIZE(object items)

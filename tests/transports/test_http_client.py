@@ -31,6 +31,24 @@ async def read_request(reader: asyncio.StreamReader) -> tuple[str, bytes] | None
     return head, await reader.readexactly(size)
 
 
+class Holding:
+    """A server that answers nothing before `gate` is set. `busy`: requests that it holds, `most`:
+    the most that it has held."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.busy = 0
+        self.most = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await read_request(reader):
+            self.busy += 1
+            self.most = max(self.most, self.busy)
+            await self.gate.wait()
+            self.busy -= 1
+            writer.write(ok())
+
+
 def always(answer: bytes, then_close: bool = False) -> Serve:
     """A server that answers everything alike."""
 
@@ -326,55 +344,37 @@ async def test_silence_is_the_switchs_r00_and_frees_the_connection() -> None:
 
 @on_uvloop
 async def test_the_pool_and_its_queue_are_bounded() -> None:
-    gate = asyncio.Event()
-    most = 0
-    busy = 0
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal busy, most
-        while await read_request(reader):
-            busy += 1
-            most = max(most, busy)
-            await gate.wait()
-            busy -= 1
-            writer.write(ok())
-
+    peer = Holding()
     limits = HttpSenderLimits(connections_max=4, queue_size_max=10)
-    async with sending(serve, limits) as (alice, sender):
+    async with sending(peer.serve, limits) as (alice, sender):
         for request_id in range(4):
             alice.send(request_id, prepare())
-        await until(lambda: busy == 4)
+        await until(lambda: peer.busy == 4)
         for request_id in range(4, 20):
             alice.send(request_id, prepare())
         await until(lambda: len(alice.seen) == 6)
         assert {packet.code for packet in alice.seen} == {"T02"}
-        gate.set()
+        peer.gate.set()
         await until(lambda: len(alice.seen) == 20)
         assert sum(packet.type == ilp_bytes.FULFILL for packet in alice.seen) == 14
-        assert most == 4
+        assert peer.most == 4
         assert sender.connection_count() == 4
 
 
 @on_uvloop
 async def test_the_queue_is_bounded_in_bytes_too() -> None:
-    gate = asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await read_request(reader):
-            await gate.wait()
-            writer.write(ok())
-
+    peer = Holding()
     limits = HttpSenderLimits(connections_max=1, queue_bytes_max=100_000)
-    async with sending(serve, limits) as (alice, sender):
+    async with sending(peer.serve, limits) as (alice, sender):
         # The second time there is a connection that takes one at once.
         for refused in (2, 1):
-            gate.clear()
+            peer.gate.clear()
             alice.seen.clear()
             for request_id in range(5):
                 alice.send(request_id, prepare(data=bytes(30_000)))
             await until(lambda refused=refused: len(alice.seen) == refused)
             assert {packet.code for packet in alice.seen} == {"T02"}
-            gate.set()
+            peer.gate.set()
             await until(lambda: len(alice.seen) == 5)
 
 

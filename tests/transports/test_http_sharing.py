@@ -10,7 +10,14 @@ from fastilp.transports.http_client import HttpSender
 from fastilp.transports.http_pool import HttpPools, HttpSenderLimits, Origin
 from tests import ilp_bytes
 from tests.transports.harness import FULFILLMENT, Hub, Receiver, hub, on_uvloop, prepare, until
-from tests.transports.test_http_client import Serve, always, ok, read_request, server
+from tests.transports.test_http_client import (
+    Holding,
+    Serve,
+    always,
+    ok,
+    read_request,
+    server,
+)
 
 LIMITS = HttpSenderLimits(connections_max=2)
 
@@ -86,7 +93,7 @@ async def test_one_connection_serves_one_account_after_the_other() -> None:
 
 @on_uvloop
 async def test_nobody_is_pipelined_behind_another_account() -> None:
-    """The server answers bob1 only, on whichever connection that is the first request."""
+    """The server answers bob1 only."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while request := await read_request(reader):
@@ -108,21 +115,15 @@ async def test_nobody_is_pipelined_behind_another_account() -> None:
 
 @on_uvloop
 async def test_who_waits_takes_the_connection_that_another_account_needs_no_more() -> None:
-    gate = asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await read_request(reader):
-            await gate.wait()
-            writer.write(ok())
-
-    async with sharing(serve) as senders:
+    peer = Holding()
+    async with sharing(peer.serve) as senders:
         senders.pay(0)
         await until(lambda: senders.all[0].outlet.carrying == 1)
         pool = senders.all[1]._pool
         pool.connect = never  # type: ignore[method-assign]
         senders.pay(1)
         await until(lambda: senders.all[1].outlet.queue_count == 1)
-        gate.set()
+        peer.gate.set()
         await until(lambda: len(senders.seen) == 2)
         assert {packet.fulfillment for packet in senders.seen} == {FULFILLMENT}
         assert senders.all[0].connection_count() == 1
@@ -130,41 +131,24 @@ async def test_who_waits_takes_the_connection_that_another_account_needs_no_more
 
 @on_uvloop
 async def test_the_bound_is_each_accounts_own() -> None:
-    gate = asyncio.Event()
-    most = busy = 0
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal busy, most
-        while await read_request(reader):
-            busy += 1
-            most = max(most, busy)
-            await gate.wait()
-            busy -= 1
-            writer.write(ok())
-
-    async with sharing(serve) as senders:
+    peer = Holding()
+    async with sharing(peer.serve) as senders:
         for _ in range(5):
             senders.pay(0)
             senders.pay(1)
-        await until(lambda: busy == 4)
+        await until(lambda: peer.busy == 4)
         assert [sender.outlet.carrying for sender in senders.all] == [2, 2]
-        gate.set()
+        peer.gate.set()
         await until(lambda: len(senders.seen) == 10)
         assert {packet.fulfillment for packet in senders.seen} == {FULFILLMENT}
-        assert most == 4
+        assert peer.most == 4
         assert [sender.outlet.carrying for sender in senders.all] == [0, 0]
 
 
 @on_uvloop
 async def test_an_account_that_goes_takes_nothing_of_the_others_along() -> None:
-    gate = asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await read_request(reader):
-            await gate.wait()
-            writer.write(ok())
-
-    async with sharing(serve) as senders:
+    peer = Holding()
+    async with sharing(peer.serve) as senders:
         for _ in range(4):
             senders.pay(0)
             senders.pay(1)
@@ -172,7 +156,7 @@ async def test_an_account_that_goes_takes_nothing_of_the_others_along() -> None:
         senders.all[0].close()
         await until(lambda: len(senders.seen) == 4)
         assert senders.codes() == ["T01"] * 4
-        gate.set()
+        peer.gate.set()
         await until(lambda: len(senders.seen) == 8)
         assert [packet.fulfillment for packet in senders.seen[4:]] == [FULFILLMENT] * 4
         # With the last one the connections go.
